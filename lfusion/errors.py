@@ -1,0 +1,47 @@
+"""Every error L-FUSION raises on purpose.
+
+A message says what was expected, what came, and what to do next. Callers that
+only want to report a failure catch `LFusionError`; everything else is a bug.
+"""
+
+from __future__ import annotations
+
+
+class LFusionError(Exception):
+    """Base of all errors that carry a message meant for the user."""
+
+
+class ImageError(LFusionError):
+    """An image or mask file cannot be read, or holds something else than one 2-D grey image."""
+
+
+class DatasetError(LFusionError):
+    """A dataset folder does not follow the convention `images/ID.*`, `masks/ID.*`, `meta.csv`."""
+
+
+class CheckpointError(LFusionError):
+    """A checkpoint file is truncated, foreign, newer than this code, or does not fit the model."""
+
+
+class EncoderError(LFusionError):
+    """An encoder name is unknown or its weights cannot be loaded."""
+
+
+class NotFittedError(LFusionError):
+    """A posterior or calibration was used before it was fitted."""
+
+
+class PosteriorError(LFusionError):
+    """The curvature is not finite or not positive definite, so no posterior exists."""
+
+
+class NonFiniteError(LFusionError):
+    """A computation gave NaN or infinity; the message names the image and the quantity."""
+
+
+class TrainingError(LFusionError):
+    """Training cannot start or cannot go on; the served model is left as it was."""
+
+
+class MissingExtraError(LFusionError, ImportError):
+    """A feature needs an optional dependency; the message names the extra that brings it."""
