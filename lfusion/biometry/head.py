@@ -132,7 +132,9 @@ def _as_probability(foreground: NDArray[Any]) -> NDArray[np.float64]:
 
 def _largest_region(probability: NDArray[np.float64]) -> BoolMap | None:
     """The largest connected head region with its holes filled; None if there is none."""
-    regions = label(probability > CONTOUR_LEVEL, connectivity=2)
+    regions = label(  # type: ignore[no-untyped-call]
+        probability > CONTOUR_LEVEL, connectivity=2
+    )
     sizes = np.bincount(regions.ravel())[1:]
     if sizes.size == 0:
         return None
@@ -149,7 +151,7 @@ def _skull_contour(probability: NDArray[np.float64], region: BoolMap) -> Points:
     just_head = CONTOUR_LEVEL + 1e-6
     filled = np.where(region, np.maximum(probability, just_head), probability)
     lone = np.where(~region & (probability > CONTOUR_LEVEL), 0.0, filled)
-    pieces: list[Points] = find_contours(lone, CONTOUR_LEVEL)
+    pieces: list[Points] = find_contours(lone, CONTOUR_LEVEL)  # type: ignore[no-untyped-call]
     points: Points = np.concatenate([*pieces, np.empty((0, 2))])
     last = np.array(probability.shape) - 1
     visible = ((points >= BORDER_PX) & (points <= last - BORDER_PX)).all(axis=1)
@@ -167,7 +169,8 @@ def _shape_refusal(contour: Points, region: BoolMap, ellipse: Ellipse | None) ->
     residual = float(np.sqrt(np.mean((radius - 1) ** 2)))
     if residual > MAX_RESIDUAL:
         return _NOT_ELLIPTIC.format(f"it is {residual:.0%} off the best ellipse")
-    solidity = float(regionprops(region.astype(np.uint8))[0].solidity)
+    shape = regionprops(region.astype(np.uint8))[0]  # type: ignore[no-untyped-call]
+    solidity = float(shape.solidity)
     if solidity < MIN_SOLIDITY:
         return _NOT_ELLIPTIC.format(f"notches take {1 - solidity:.0%} of its hull")
     return None

@@ -1,0 +1,54 @@
+"""The command line: `lfusion phantom|train|predict|evaluate|rank|serve|demo`.
+
+Light to import: every command imports what it needs when it runs, so that `--help` is quick and
+the torch-free commands work without torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lfusion import __version__
+from lfusion.cli import demo, evaluate, phantom, predict, rank, serve, train
+from lfusion.cli.console import ErrorGroup
+
+app = typer.Typer(
+    name="lfusion",
+    cls=ErrorGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lfusion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Segment fetal ultrasound and say where the model is unsure, and why.
+
+    For research; not a medical device.
+    """
+
+
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(rank.rank)
+app.command()(train.train)
+app.command()(phantom.phantom)
+app.command()(serve.serve)
+app.command()(demo.demo)

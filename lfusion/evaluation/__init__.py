@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lfusion.evaluation.evaluate import evaluate, match_labels, predict_case
 from lfusion.evaluation.metrics import (
     Reliability,
     brier_score,
@@ -11,13 +12,19 @@ from lfusion.evaluation.metrics import (
     negative_log_likelihood,
     normalised_surface_dice,
 )
+from lfusion.evaluation.report import EvaluationReport, ImageResult
 
 __all__ = [
+    "EvaluationReport",
+    "ImageResult",
     "Reliability",
     "brier_score",
     "dice",
+    "evaluate",
     "expected_calibration_error",
     "hausdorff95_px",
+    "match_labels",
     "negative_log_likelihood",
     "normalised_surface_dice",
+    "predict_case",
 ]
