@@ -1,0 +1,1 @@
+"""L-FUSION behind MONAI Label's protocol: the app, and a server with routes of its own."""

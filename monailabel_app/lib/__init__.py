@@ -1,0 +1,1 @@
+"""The parts of the app, one concern a module."""

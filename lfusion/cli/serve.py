@@ -1,0 +1,78 @@
+"""`lfusion serve`: the MONAI Label server over one folder of images."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lfusion._optional import require
+from lfusion.errors import DatasetError, MissingExtraError
+
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+}
+
+
+def serve(
+    studies: Annotated[Path, typer.Option(help="Folder of images; labels are saved in it.")],
+    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default is this machine only.")
+    ] = "127.0.0.1",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Model to start from, instead of the shipped one.")
+    ] = None,
+    app_state: Annotated[
+        Path | None, typer.Option(help="Folder for retrained models; default STUDIES/.lfusion.")
+    ] = None,
+) -> None:
+    """Serve a folder of images to 3D Slicer, napari and every MONAI Label client."""
+    if not studies.is_dir():
+        raise DatasetError(f"expected a folder of images; {studies} is none; create it first")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise DatasetError(f"expected a checkpoint file; {checkpoint} is none")
+    package = _package_folder()
+    state = (app_state or studies / ".lfusion").resolve()
+    conf = {"state": str(state)}
+    if checkpoint is not None:
+        conf["checkpoint"] = str(checkpoint.resolve())
+    # MONAI Label's settings are read from the environment, here and in the
+    # process that it starts for a training, which also needs PYTHONPATH to be set.
+    os.environ.update(
+        MONAI_LABEL_APP_DIR=str(package),
+        MONAI_LABEL_STUDIES=str(studies.resolve()),
+        MONAI_LABEL_APP_CONF=json.dumps(conf),
+        MONAI_LABEL_SERVER_PORT=str(port),
+        MONAI_LABEL_AUTO_UPDATE_SCORING="false",
+        MONAI_LABEL_SESSION_PATH=str(state / "sessions"),
+        PYTHONPATH=os.environ.get("PYTHONPATH", ""),
+    )
+    import uvicorn
+
+    uvicorn.run(
+        "monailabel_app.server:ready_app",
+        factory=True,
+        host=host,
+        port=port,
+        log_config=_LOGGING,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _package_folder() -> Path:
+    """Where the app is installed; the server is not imported before its settings are made."""
+    require("monailabel", extra="server")
+    app = find_spec("monailabel_app")
+    if app is None or app.origin is None:
+        raise MissingExtraError("expected the package monailabel_app; install lfusion again")
+    return Path(app.origin).parent

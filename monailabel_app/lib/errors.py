@@ -1,0 +1,38 @@
+"""What a client can do wrong, each with the HTTP status and code that say so."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lfusion.errors import LFusionError
+
+
+class RequestError(LFusionError):
+    """A request cannot be carried out as it was sent."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad_request"
+
+
+class InvalidNameError(RequestError):
+    """An image id or a label tag cannot be a file name."""
+
+
+class LabelError(RequestError):
+    """A file is no label of its image: another size or unknown classes."""
+
+    code = "bad_label"
+
+
+class UnknownNameError(RequestError):
+    """There is no image, model, strategy or scoring method of this name."""
+
+    status = 404
+    code = "not_found"
+
+
+class ConflictError(RequestError):
+    """The request would replace something that is in use."""
+
+    status = 409
+    code = "conflict"

@@ -1,0 +1,155 @@
+"""The MONAI Label app: `monailabel start_server --app monailabel_app --studies DIR`.
+
+`--conf checkpoint FILE` serves another model than the shipped one, `--conf state
+DIR` keeps retrained models elsewhere than in `STUDIES/.lfusion`. MONAI Label
+loads this file by its path, in the server and in its training process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lfusion.acquisition import STRATEGIES
+from lfusion.checkpoint import default_checkpoint_path
+from lfusion.protocol import MODEL_NAME
+from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.infer import UncertaintyInfer
+from monailabel_app.lib.scoring import PoolScoring
+from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.strategies import RandomStrategy, ScoredStrategy
+from monailabel_app.lib.train import Retraining
+
+STATE_FOLDER = ".lfusion"
+"""In the studies folder: hidden, so that no scan takes a model file for an image."""
+
+_TASK_PROCESS = "monailabel.interfaces.utils.app"
+
+
+class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no types
+    """Segmentation with uncertainty, ranking and retraining behind MONAI Label's protocol.
+
+    Args:
+        app_dir: Folder of this file.
+        studies: Folder of the images, or a DICOMweb address.
+        conf: `checkpoint` and `state`, see above.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
+        self._state = _state_folder(studies, conf)
+        checkpoint = conf.get("checkpoint")
+        base = Path(checkpoint) if checkpoint else default_checkpoint_path()
+        self.served = ServedModel(base, self._state)
+        self.pool_scoring = PoolScoring(self.served)
+        super().__init__(
+            app_dir=app_dir,
+            studies=studies,
+            conf=conf,
+            name="L-FUSION",
+            description="Ultrasound segmentation with aleatoric and epistemic uncertainty",
+        )
+        # Strategies ask for missing scores themselves; MONAI Label would start
+        # a process per method for every next sample.
+        self._auto_update_scoring = False
+
+    def init_datastore(self) -> Datastore:
+        """Our datastore for a folder, MONAI Label's for a DICOMweb address."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return StudiesDatastore(
+            self.studies,
+            self.served.labels,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            # The server owns the index; its training process only reads it.
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY or _in_task_process(),
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The model `lfusion`."""
+        store = self._datastore if isinstance(self._datastore, StudiesDatastore) else None
+        return {MODEL_NAME: UncertaintyInfer(self.served, store)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """The trainer `lfusion`."""
+        return {MODEL_NAME: Retraining(self.served, self._state)}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """One strategy per stored score, and `random`."""
+        scored = {
+            name: ScoredStrategy(key, self.served, self.pool_scoring)
+            for name, key in STRATEGIES.items()
+            if key is not None
+        }
+        return {**scored, "random": RandomStrategy(self.served)}
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """One run computes all scores; it carries the name of the default strategy."""
+        return {"epistemic": self.pool_scoring}
+
+    def infer(
+        self, request: Mapping[str, Any], datastore: Datastore | None = None
+    ) -> dict[str, Any]:
+        """Run a model on an image; see the base class.
+
+        A string in `image` is always an id of the datastore: the base class
+        would open a file of that name on the server. Only our own server, which
+        received the file, passes a `Path`.
+
+        Raises:
+            UnknownNameError: There is no such model or image.
+            RequestError: A prediction was to be stored as a final label.
+        """
+        store = datastore if datastore is not None else self.datastore()
+        model, image = request.get("model"), request.get("image")
+        task = self._infers.get(model)
+        if task is None:
+            raise UnknownNameError(
+                f"expected one of the models {', '.join(self._infers)}; got {str(model)[:80]!r}"
+            )
+        tag = str(request.get("label_tag", DefaultLabelTag.ORIGINAL.value))
+        if tag == DefaultLabelTag.FINAL:
+            raise RequestError("a prediction is not stored as a final label; review and save it")
+        image_id = None if isinstance(image, Path) else str(image)
+        path = image if image_id is None else store.get_image_uri(image_id)
+        if not path:
+            raise UnknownNameError(f"there is no image {str(image)[:80]!r} in the datastore")
+        file, result = task({**request, "image": str(path), "image_id": image_id})
+        if image_id is not None and request.get("save_label") is True:
+            store.save_label(image_id, file, tag, {"model": model, "params": result})
+        return {"label": file, "tag": tag, "file": file, "params": result}
+
+    def infer_wsi(
+        self, request: Mapping[str, Any], datastore: Datastore | None = None
+    ) -> dict[str, Any]:
+        """Refuse: the base class opens any file of the server here.
+
+        Raises:
+            RequestError: Always.
+        """
+        raise RequestError("whole-slide inference is not for ultrasound; use /infer/lfusion")
+
+
+def _state_folder(studies: str, conf: Mapping[str, str]) -> Path:
+    """Where retrained models and their status are kept: with the studies' owner."""
+    if conf.get("state"):
+        return Path(conf["state"]).resolve()
+    if studies.startswith(("http://", "https://")):
+        raise RequestError("expected `--conf state DIR` for retrained models of remote studies")
+    return Path(studies).resolve() / STATE_FOLDER
+
+
+def _in_task_process() -> bool:
+    """Whether MONAI Label started this process for one background task."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == _TASK_PROCESS
