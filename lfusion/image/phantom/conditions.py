@@ -72,7 +72,7 @@ def apply_detail(
         case Detail.OFF_PLANE:
             return _tilt_plane(scene, rng), ()
         case Detail.LOW_GAIN:
-            gain = scene.probe.gain_db - float(rng.uniform(13.0, 20.0))
+            gain = scene.probe.gain_db - float(rng.uniform(10.0, 16.0))
             return replace(scene, probe=replace(scene.probe, gain_db=gain)), ()
 
 
@@ -82,14 +82,17 @@ def _widen_ventricles(scene: Scene, rng: np.random.Generator) -> tuple[Scene, tu
     lesion = tuple(
         replace(
             body,
+            level_db=FLUID_DB,
+            bend=0.0,
             q=0.92 * body.q,
             radius_p=min(1.25 * body.radius_p, 0.40),
-            radius_q=min(grow * body.radius_q, 0.25),
+            radius_q=min(max(grow * body.radius_q, 0.19), 0.25),
+            wall_db=-13.0,
         )
         for body in (scene.regions[0], scene.regions[3])
     )
     plexus = tuple(
-        replace(part, q=part.q * 1.1, radius_q=0.8 * part.radius_q, radius_p=0.8 * part.radius_p)
+        replace(part, bend=0.0, q=1.1 * part.q, radius_q=0.8 * part.radius_q)
         for part in (scene.regions[1], scene.regions[4])
     )
     kept = (scene.regions[2], *scene.regions[5:])
@@ -99,21 +102,26 @@ def _widen_ventricles(scene: Scene, rng: np.random.Generator) -> tuple[Scene, tu
 def _add_mass(
     scene: Scene, rng: np.random.Generator, *, bright: bool
 ) -> tuple[Scene, tuple[Region, ...]]:
-    """A tumour (bright, coarse) or a cyst (dark, with walls) in one hemisphere."""
-    bearing = float(rng.uniform(0.0, 2.0 * math.pi))
-    away = float(rng.uniform(0.30, 0.52))
-    radius = float(rng.uniform(0.15, 0.25))
+    """A tumour (bright, coarse) or a cyst (dark) within a thin capsule, in one hemisphere."""
+    # In the hemisphere away from the probe, where reverberation does not veil it.
+    side = 1.0 if math.cos(scene.forehead_rad) > 0.0 else -1.0
+    bearing = side * math.pi * float(rng.uniform(0.12, 0.88))
+    away = float(rng.uniform(0.36, 0.52))
+    radius = float(rng.uniform(0.16, 0.25))
     mass = Region(
         p=away * math.cos(bearing),
         q=away * math.sin(bearing),
         radius_p=radius,
         radius_q=radius * float(rng.uniform(0.7, 0.95)),
         angle_rad=float(rng.uniform(0.0, math.pi)),
-        level_db=float(rng.uniform(-24.0, -17.0)) if bright else FLUID_DB,
+        level_db=float(rng.uniform(-25.0, -18.0)) if bright else FLUID_DB,
         wall_db=-20.0 if bright else -12.0,
         texture_db=4.0 if bright else 1.0,
     )
-    return replace(scene, regions=(*scene.regions, mass)), (mass,)
+    capsule = replace(
+        mass, radius_p=mass.radius_p + 0.035, radius_q=mass.radius_q + 0.035, level_db=-27.0
+    )
+    return replace(scene, regions=(*scene.regions, capsule, mass)), (mass,)
 
 
 def _shadow(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -122,9 +130,9 @@ def _shadow(scene: Scene, rng: np.random.Generator) -> Scene:
     loss = np.zeros_like(position)
     for _ in range(int(rng.integers(2, 4))):
         centre, half = float(rng.uniform(0.15, 0.85)), float(rng.uniform(0.05, 0.13))
-        depth = float(rng.uniform(22.0, 45.0))
+        depth = float(rng.uniform(14.0, 32.0))
         loss = np.maximum(loss, depth * np.exp(-(((position - centre) / half) ** 4)))
-    skull = replace(scene.skull, loss_db=scene.skull.loss_db + float(rng.uniform(5.0, 10.0)))
+    skull = replace(scene.skull, loss_db=scene.skull.loss_db + float(rng.uniform(2.0, 5.0)))
     probe = replace(scene.probe, contact_loss_db=tuple(float(value) for value in loss))
     return replace(scene, skull=skull, probe=probe)
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfusion.image.phantom.acoustics import beam_grid, display, receive
-from lfusion.image.phantom.anatomy import build_tissue
 from lfusion.image.phantom.conditions import DETAILS, Condition, Detail, apply_detail
+from lfusion.image.phantom.head import add_head
 from lfusion.image.phantom.parameters import draw_scene
 from lfusion.image.phantom.scene import HEIGHT_PX, WIDTH_PX, HeadEllipse, Region, Scene
+from lfusion.image.phantom.womb import build_womb
 from lfusion.types import BoolMap, LabelMap
 
 _CYCLE = 8
@@ -84,16 +85,16 @@ def generate_phantom(
     if detail is not None and detail not in DETAILS[condition]:
         allowed = ", ".join(DETAILS[condition])
         raise ValueError(f"detail of a {condition} phantom must be one of {allowed}; got {detail}")
-    streams = [
+    anatomy_rng, texture_rng, echo_rng, condition_rng = (
         np.random.Generator(np.random.PCG64(child))
         for child in np.random.SeedSequence([seed, index]).spawn(4)
-    ]
-    anatomy_rng, texture_rng, echo_rng, condition_rng = streams
+    )
     chosen = DETAILS[condition][int(condition_rng.integers(len(DETAILS[condition])))]
     detail = chosen if detail is None else detail
     scene, lesion = apply_detail(draw_scene(anatomy_rng), detail, condition_rng)
     grid = beam_grid(scene)
-    tissue = build_tissue(scene, grid, texture_rng)
+    tissue = build_womb(scene, grid, texture_rng)
+    add_head(scene, grid, texture_rng, tissue)
     image, fan = display(receive(tissue, scene, grid, echo_rng), scene)
     return Phantom(
         image=image,

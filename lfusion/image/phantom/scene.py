@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import ellipe
@@ -16,6 +17,9 @@ from scipy.special import ellipe
 from lfusion.types import LabelMap
 
 WIDTH_PX, HEIGHT_PX = 512, 384
+
+Waves: TypeAlias = tuple[tuple[int, float, float], ...]
+"""A function of an angle: (order, height, shift) of the cosines that make it up."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,22 @@ class Probe:
     apex_y_mm: float
     radius_mm: float
     half_angle_rad: float
+    start_mm: float
     depth_mm: float
     frequency_mhz: float
     focus_mm: float
+    focal_zone_mm: float
     f_number: float
     dynamic_range_db: float
+    grey_gamma: float
+    smoothing_px: float
+    looks: int
     gain_db: float
     noise_db: float
+    tgc_db_per_cm_mhz: float
     tgc_error_db: tuple[float, ...]
     reverberation_db: float
+    reverberation_mm: float
     contact_loss_db: tuple[float, ...]
 
 
@@ -78,7 +89,8 @@ class Probe:
 class Region:
     """An elliptic structure in head coordinates, with a wall that reflects when met squarely.
 
-    Radii are fractions of the long half axis; `angle_rad` turns p towards q.
+    Radii are fractions of the long half axis; `angle_rad` turns p towards q;
+    `bend` bows the long axis by that fraction of its length.
     """
 
     p: float
@@ -89,6 +101,7 @@ class Region:
     level_db: float
     wall_db: float
     texture_db: float = 2.0
+    bend: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,6 @@ class Stroke:
     q0: float
     p1: float
     q1: float
-    width_mm: float
     level_db: float
 
 
@@ -112,8 +124,9 @@ class Skull:
     specular_width_rad: float
     diffuse_db: float
     loss_db: float
-    undulation: tuple[tuple[int, float, float], ...]
+    undulation: Waves
     sutures: tuple[tuple[float, float], ...]
+    unevenness: Waves
     fade_phase_rad: float
     fade_db: float
 
@@ -123,11 +136,14 @@ class Surroundings:
     """The womb: abdominal wall, amniotic fluid, placenta, far wall, limbs."""
 
     wall_mm: float
-    margins_mm: tuple[float, ...]
+    margin_mm: float
+    margin_waves: Waves
     placenta_angle_rad: float
     placenta_mm: float
     limbs: tuple[tuple[float, float, float, float], ...]
     far_level_db: float
+    patch_db: float
+    placenta_db: float
 
 
 @dataclass(frozen=True)
@@ -140,6 +156,7 @@ class Scene:
     forehead_rad: float
     brain_db: float
     sulci_db: float
+    core_db: float
     skull: Skull
     surroundings: Surroundings
     probe: Probe
