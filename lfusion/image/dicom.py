@@ -1,0 +1,125 @@
+"""DICOM ultrasound, one frame: grey values and the calibration that viewers ignore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset as Header
+from pydicom.errors import InvalidDicomError
+
+from lfusion.errors import ImageError
+from lfusion.image.formats import quiet_libraries
+from lfusion.image.grey import to_grey
+from lfusion.image.image import Geometry, to_pixel_size
+from lfusion.image.volumes import read_volume
+from lfusion.types import GreyImage, PixelSize
+
+_CENTIMETRE = 3
+_TWO_D = 1
+_TISSUE = 1
+
+
+def dicom_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the header.
+
+    Raises:
+        ImageError: If the file is no DICOM image of one frame.
+    """
+    header = _read_header(path)
+    return (int(header.Rows), int(header.Columns))
+
+
+def read_dicom(path: Path) -> tuple[GreyImage, Geometry]:
+    """Read one DICOM frame, grey or colour.
+
+    Grey values are scaled by the number of bits stored, colour becomes luminance, and signed
+    or rescaled values are stretched from minimum to maximum. Display windows are not applied.
+
+    Args:
+        path: A DICOM file.
+
+    Returns:
+        [height, width] in [0, 1], and the geometry that the calibration gives.
+
+    Raises:
+        ImageError: If the file is damaged, holds no image, or is a cine loop.
+    """
+    header = _read_header(path)
+    values, _ = read_volume(path)
+    full_scale = None
+    if values.ndim == 2 and values.dtype.kind == "u":
+        full_scale = 2.0 ** int(header.get("BitsStored", 8 * values.dtype.itemsize)) - 1
+    grey = to_grey(values, stretch=True, full_scale=full_scale)
+    return grey, Geometry.calibrated(pixel_size_of(header))
+
+
+def pixel_size_of(header: Header) -> PixelSize | None:
+    """The pixel size in mm that a DICOM header gives.
+
+    The largest region of 2-D tissue calibrated in cm decides; without one, PixelSpacing.
+
+    Args:
+        header: A DICOM data set.
+
+    Returns:
+        (row, column) size in mm, or None.
+
+    Source: DICOM PS3.3 C.8.5.5 US Region Calibration Module.
+
+    Example:
+        >>> region = Header()
+        >>> region.RegionSpatialFormat = region.RegionDataType = 1
+        >>> region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+        >>> region.PhysicalDeltaX, region.PhysicalDeltaY = 0.01, 0.02
+        >>> header = Header()
+        >>> header.SequenceOfUltrasoundRegions = [region]
+        >>> pixel_size_of(header)
+        (0.2, 0.1)
+    """
+    regions = [region for region in header.get("SequenceOfUltrasoundRegions", ()) if _fits(region)]
+    if regions:
+        largest = max(regions, key=_area)
+        # A delta is negative where its axis points left or up.
+        row_cm, column_cm = abs(largest.PhysicalDeltaY), abs(largest.PhysicalDeltaX)
+        return to_pixel_size((10 * float(row_cm), 10 * float(column_cm)))
+    spacing = header.get("PixelSpacing")
+    return to_pixel_size((float(spacing[0]), float(spacing[1]))) if spacing else None
+
+
+def _fits(region: Header) -> bool:
+    return (
+        region.get("RegionSpatialFormat") == _TWO_D
+        and region.get("RegionDataType") == _TISSUE
+        and region.get("PhysicalUnitsXDirection") == _CENTIMETRE
+        and region.get("PhysicalUnitsYDirection") == _CENTIMETRE
+        and bool(region.get("PhysicalDeltaX"))
+        and bool(region.get("PhysicalDeltaY"))
+    )
+
+
+def _area(region: Header) -> int:
+    width = int(region.get("RegionLocationMaxX1", 0)) - int(region.get("RegionLocationMinX0", 0))
+    height = int(region.get("RegionLocationMaxY1", 0)) - int(region.get("RegionLocationMinY0", 0))
+    return width * height
+
+
+def _read_header(path: Path) -> Header:
+    try:
+        with quiet_libraries():
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            frames = int(header.get("NumberOfFrames") or 1)
+            has_image = bool(header.get("Rows")) and bool(header.get("Columns"))
+    except (InvalidDicomError, OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise ImageError(
+            f"cannot read {path}: expected a DICOM file, got a damaged or other file "
+            f"({error}); export it again"
+        ) from error
+    if not has_image:
+        raise ImageError(f"cannot read {path}: expected a DICOM image, got a file without pixels")
+    if frames != 1:
+        raise ImageError(
+            f"cannot read {path}: expected one frame, got a cine of {frames} frames, "
+            "which is not supported here yet; export the frame you need"
+        )
+    return header

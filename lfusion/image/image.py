@@ -1,0 +1,110 @@
+"""What the others see of an image: grey values, pixel size, sector, place in space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lfusion.errors import ImageError
+from lfusion.types import BoolMap, GreyImage, PixelSize
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the pixels of a file lie in the space of a viewer, in the convention of ITK (LPS, mm).
+
+    It has the dimension of the file it came from (2, or 3 for a volume of one slice), so that a
+    mask written with it covers the image exactly.
+
+    Attributes:
+        spacing: Distance of neighbours along x (columns), y (rows) and, if any, z.
+        origin: Position of the centre of the first pixel.
+        direction: Unit vectors of the axes as the columns of a row-major matrix.
+        physical: Whether `spacing` is in mm. A PNG only has a grid of pixels.
+    """
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    physical: bool
+
+    @classmethod
+    def grid(cls) -> Geometry:
+        """The geometry of files that hold none: unit steps from the origin."""
+        return cls((1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), physical=False)
+
+    @classmethod
+    def calibrated(cls, pixel_size_mm: PixelSize | None) -> Geometry:
+        """An upright plane at the origin with this pixel size, or the bare grid when it is None.
+
+        Example:
+            >>> Geometry.calibrated((0.2, 0.1)).spacing
+            (0.1, 0.2)
+        """
+        if pixel_size_mm is None:
+            return cls.grid()
+        row, column = pixel_size_mm
+        return cls((column, row), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), physical=True)
+
+    @property
+    def pixel_size_mm(self) -> PixelSize | None:
+        """(row, column) size in mm, None when the file does not know it."""
+        return (self.spacing[1], self.spacing[0]) if self.physical else None
+
+
+@dataclass(frozen=True, eq=False)
+class UltrasoundImage:
+    """One grey ultrasound image.
+
+    Attributes:
+        pixels: [height, width] echo amplitude in [0, 1].
+        pixel_size_mm: (row, column) size in mm for measuring, None when unknown. It can differ
+            from the spacing in `geometry`: a PNG with a known calibration still opens in a
+            viewer with unit steps, and its mask has to open in the same place.
+        sector: [height, width], True where the scanner shows echoes.
+        geometry: What a written mask or map needs to open in the same place as the image.
+    """
+
+    pixels: GreyImage
+    pixel_size_mm: PixelSize | None
+    sector: BoolMap
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        """Refuse what no reader makes, before it becomes a wrong measurement."""
+        if self.pixels.ndim != 2 or self.pixels.size == 0 or self.pixels.dtype != np.float32:
+            raise ImageError(
+                "an image needs float32 pixels [height, width], got "
+                f"{self.pixels.dtype} {list(self.pixels.shape)}; use as_ultrasound_image"
+            )
+        if self.sector.shape != self.pixels.shape:
+            raise ImageError(
+                f"the sector has size {list(self.sector.shape)}, "
+                f"the image {list(self.pixels.shape)}; they must be equal"
+            )
+
+
+def to_pixel_size(value: PixelSize | float) -> PixelSize:
+    """Check a pixel size in mm.
+
+    Args:
+        value: (row, column) size, or one number for square pixels.
+
+    Returns:
+        (row, column) size in mm.
+
+    Raises:
+        ImageError: If it is not one or two positive finite numbers.
+
+    Example:
+        >>> to_pixel_size(0.1)
+        (0.1, 0.1)
+    """
+    sizes = (value, value) if isinstance(value, int | float) else tuple(value)
+    if len(sizes) != 2 or not all(math.isfinite(size) and size > 0 for size in sizes):
+        raise ImageError(
+            f"a pixel size is one or two positive numbers in mm, (row, column), got {value!r}"
+        )
+    return (float(sizes[0]), float(sizes[1]))

@@ -1,0 +1,142 @@
+"""A file or an array in, one `UltrasoundImage` or one mask of class numbers out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lfusion.errors import ImageError
+from lfusion.image.dicom import dicom_size, read_dicom
+from lfusion.image.formats import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    PICTURE_SUFFIXES,
+    check_readable,
+)
+from lfusion.image.grey import to_grey, to_labels
+from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
+from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
+from lfusion.image.sector import sector_mask
+from lfusion.image.volumes import read_volume, volume_size
+from lfusion.types import GreyImage, LabelMap, PixelSize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def read_image(path: str | os.PathLike[str]) -> UltrasoundImage:
+    """Read one ultrasound image from a file of any supported format.
+
+    Colour becomes luminance. uint8 and uint16 are divided by the greatest value of their type.
+    In NIfTI, MetaImage, NRRD and DICOM, values of other types outside [0, 1] are stretched from
+    minimum to maximum; in pictures they are refused.
+
+    Args:
+        path: PNG, JPEG, BMP, TIFF, DICOM, NIfTI, MetaImage or NRRD; the suffix in any case.
+
+    Returns:
+        The image; its pixel size is None where the file does not know it, as in pictures.
+
+    Raises:
+        ImageError: If the file is missing, empty, damaged, of another format, or holds
+            anything but one 2-D image of finite values.
+    """
+    path = Path(path)
+    suffix = check_readable(path, IMAGE_SUFFIXES)
+    try:
+        pixels, geometry = _read_pixels(path, suffix)
+        size = geometry.pixel_size_mm
+        return UltrasoundImage(
+            pixels=pixels,
+            pixel_size_mm=None if size is None else to_pixel_size(size),
+            sector=sector_mask(pixels),
+            geometry=geometry,
+        )
+    except ImageError as error:
+        raise _naming(path, error) from error
+
+
+def read_mask(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a mask of class numbers, exactly as they were stored.
+
+    Args:
+        path: PNG, BMP, TIFF, NIfTI, MetaImage or NRRD with one channel; the suffix in any case.
+
+    Returns:
+        [height, width], 0 = background.
+
+    Raises:
+        ImageError: As for `read_image`, and for lossy formats, colour and palette pictures,
+            fractions, and numbers outside 0 to 255.
+    """
+    path = Path(path)
+    suffix = check_readable(path, MASK_SUFFIXES)
+    try:
+        if suffix in PICTURE_SUFFIXES:
+            return to_labels(read_picture_labels(path))
+        return to_labels(read_volume(path)[0])
+    except ImageError as error:
+        raise _naming(path, error) from error
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of an image file, from its header.
+
+    Raises:
+        ImageError: As for `read_image`, as far as the header shows it.
+    """
+    path = Path(path)
+    suffix = check_readable(path, IMAGE_SUFFIXES)
+    if suffix in PICTURE_SUFFIXES:
+        return picture_size(path)
+    return dicom_size(path) if suffix in DICOM_SUFFIXES else volume_size(path)
+
+
+def as_ultrasound_image(
+    source: UltrasoundImage | NDArray[Any] | str | os.PathLike[str],
+    pixel_size_mm: PixelSize | float | None = None,
+) -> UltrasoundImage:
+    """Accept an image in any of the forms that callers have it in.
+
+    Args:
+        source: A path, an array [height, width] or [height, width, 3 or 4] of bool, uint8,
+            uint16 or float in [0, 1], or an image that was read before.
+        pixel_size_mm: (row, column) size, or one number; it wins over what the source says.
+
+    Returns:
+        The image.
+
+    Raises:
+        ImageError: If the source cannot be read or the pixel size is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> image = as_ultrasound_image(np.full((2, 2), 255, np.uint8), 0.5)
+        >>> image.pixels.tolist(), image.pixel_size_mm
+        ([[1.0, 1.0], [1.0, 1.0]], (0.5, 0.5))
+    """
+    size = None if pixel_size_mm is None else to_pixel_size(pixel_size_mm)
+    if isinstance(source, str | os.PathLike):
+        source = read_image(source)
+    if isinstance(source, UltrasoundImage):
+        return source if size is None else replace(source, pixel_size_mm=size)
+    pixels = to_grey(source)
+    return UltrasoundImage(pixels, size, sector_mask(pixels), Geometry.calibrated(size))
+
+
+def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
+    if suffix in PICTURE_SUFFIXES:
+        return to_grey(read_picture(path)), Geometry.grid()
+    if suffix in DICOM_SUFFIXES:
+        return read_dicom(path)
+    values, geometry = read_volume(path)
+    return to_grey(values, stretch=True), geometry
+
+
+def _naming(path: Path, error: ImageError) -> ImageError:
+    """Say which file, where the check that failed only knew the array."""
+    message = str(error)
+    return error if str(path) in message else ImageError(f"cannot read {path}: {message}")
