@@ -43,5 +43,9 @@ class TrainingError(LFusionError):
     """Training cannot start or cannot go on; the served model is left as it was."""
 
 
+class TrainingStopped(TrainingError):
+    """Training ended because it was asked to; nothing was changed."""
+
+
 class MissingExtraError(LFusionError, ImportError):
     """A feature needs an optional dependency; the message names the extra that brings it."""

@@ -1,0 +1,87 @@
+"""What a training run is told, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lfusion.model import EncoderConfig
+from lfusion.model.input import InputSpec
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Hyperparameters of one run; the defaults made the shipped checkpoint.
+
+    Attributes:
+        encoder: encoder of a new network; a warm start keeps its own.
+        input: the working grid of a new network.
+        feature_dim: D of a new network.
+        rank: R of a new network.
+        dropout: training rate of a new network.
+        steps: optimiser steps at most.
+        batch_size: images per step.
+        learning_rate: peak rate of decoder and head.
+        encoder_rate: share of the rate that the encoder gets.
+        weight_decay: AdamW's, on all weights.
+        ssn_samples: M of the SSN loss; even.
+        average_decay: decay per step of the running average of the weights, which is the result.
+        validate_every: steps between looks at the validation images.
+        patience: looks without improvement after which training ends early.
+        seed: of everything random.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    input: InputSpec = field(default_factory=InputSpec)
+    feature_dim: int = 32
+    rank: int = 10
+    dropout: float = 0.1
+    steps: int = 3000
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    encoder_rate: float = 1 / 6
+    weight_decay: float = 1e-2
+    ssn_samples: int = 20
+    average_decay: float = 0.995
+    validate_every: int = 250
+    patience: int = 5
+    seed: int = 0
+
+    @classmethod
+    def quick(cls, seed: int = 0) -> TrainingConfig:
+        """Return the preset for a warm start from a handful of corrections."""
+        return cls(
+            steps=60,
+            batch_size=4,
+            learning_rate=2e-4,
+            average_decay=0.95,
+            validate_every=60,
+            seed=seed,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready copy."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run stands.
+
+    Attributes:
+        stage: "fit" while weights change, "posterior" and "calibration" afterwards.
+        step: steps done in this stage.
+        steps: steps of this stage.
+        loss: running mean of the loss, nats per pixel plus Dice loss; None outside "fit".
+        dice: latest mean validation Dice, None before the first look or without validation.
+        best_dice: best so far.
+        seconds_left: estimate for this stage.
+    """
+
+    stage: str
+    step: int
+    steps: int
+    loss: float | None = None
+    dice: float | None = None
+    best_dice: float | None = None
+    seconds_left: float | None = None

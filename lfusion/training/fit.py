@@ -1,0 +1,190 @@
+"""The optimisation loop: samples in, network weights out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lfusion.errors import TrainingError, TrainingStopped
+from lfusion.model import SegmentationNetwork
+from lfusion.model.encoders import has_placeholder_norms, recenter_batch_norm
+from lfusion.training.augment import apply_augmentation, draw_augmentation
+from lfusion.training.config import TrainingConfig, TrainingProgress
+from lfusion.training.data import Sample, collate, to_grid
+from lfusion.training.losses import soft_dice_loss, ssn_loss
+
+OnProgress = Callable[[TrainingProgress], None]
+ShouldStop = Callable[[], bool]
+
+
+@dataclass
+class _Best:
+    """The best weights so far, by validation Dice."""
+
+    dice: float | None = None
+    state: dict[str, Tensor] | None = None
+    looks_without: int = 0
+
+    def look(self, dice: float, network: torch.nn.Module) -> None:
+        if self.dice is None or dice > self.dice:
+            self.dice, self.looks_without = dice, 0
+            self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        else:
+            self.looks_without += 1
+
+
+def fit_network(
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    config: TrainingConfig,
+    *,
+    validation: Sequence[Sample] = (),
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> SegmentationNetwork:
+    """Train `network` in place and return it in eval mode.
+
+    Deterministic for a seed, a device and a number of threads.
+
+    Args:
+        network: the start, on the device to train on.
+        samples: training samples on the working grid.
+        config: hyperparameters.
+        validation: samples for early stopping; without them the last weights are taken.
+        on_progress: called after each step.
+        should_stop: asked before each step.
+
+    Raises:
+        TrainingStopped: `should_stop` said so.
+        TrainingError: the loss is not finite.
+    """
+    # denormal weights and gradients slow a CPU down by an order of magnitude
+    torch.set_flush_denormal(True)
+    device = next(network.parameters()).device
+    chance = torch.Generator().manual_seed(config.seed)
+    noise = torch.Generator(device).manual_seed(config.seed)
+    torch.manual_seed(config.seed)  # dropout knows no generator of its own
+    if has_placeholder_norms(network.encoder):
+        recenter_batch_norm(network.encoder, collate(samples[:32])[0].to(device))
+    optimizer, schedule = _optimizer(network, config)
+    average = AveragedModel(
+        network,
+        multi_avg_fn=get_ema_multi_avg_fn(config.average_decay),  # type: ignore[no-untyped-call]
+    )
+    averaged = cast("SegmentationNetwork", average.module)
+    batches = _batches(samples, config.batch_size, chance)
+    best, running, dice, start = _Best(), 0.0, None, time.monotonic()
+    network.train()
+    for step in range(1, config.steps + 1):
+        if should_stop is not None and should_stop():
+            raise TrainingStopped(f"training was stopped at step {step} of {config.steps}")
+        loss = _loss(network, [x.to(device) for x in next(batches)], config, noise)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+        value = float(loss.detach())
+        if not value < float("inf"):
+            raise TrainingError(
+                f"the loss is {value} at step {step}; lower the learning rate "
+                f"({config.learning_rate}) or look for a broken image"
+            )
+        running = value if step == 1 else 0.98 * running + 0.02 * value
+        if validation and (step % config.validate_every == 0 or step == config.steps):
+            dice = validation_dice(averaged, validation)
+            best.look(dice, averaged)
+        if on_progress is not None:
+            left = (time.monotonic() - start) / step * (config.steps - step)
+            on_progress(TrainingProgress("fit", step, config.steps, running, dice, best.dice, left))
+        if best.looks_without >= config.patience:
+            break
+    network.load_state_dict(best.state or averaged.state_dict())
+    return network.eval()
+
+
+def _optimizer(
+    network: SegmentationNetwork, config: TrainingConfig
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    rates = {
+        network.encoder: config.learning_rate * config.encoder_rate,
+        network.decoder: config.learning_rate,
+        network.head: config.learning_rate,
+    }
+    optimizer = torch.optim.AdamW(
+        [{"params": list(part.parameters()), "lr": rate} for part, rate in rates.items()],
+        weight_decay=config.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=list(rates.values()),
+        total_steps=config.steps,
+        pct_start=0.1,
+        cycle_momentum=False,
+        final_div_factor=100,
+    )
+    return optimizer, schedule
+
+
+def _batches(
+    samples: Sequence[Sample], size: int, chance: torch.Generator
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yield augmented batches without end; each pass over the samples is a new permutation."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += torch.randperm(len(samples), generator=chance).tolist()
+        chosen, queue = [samples[i] for i in queue[:size]], queue[size:]
+        canvas = (
+            max(s.image.shape[-2] for s in chosen),
+            max(s.image.shape[-1] for s in chosen),
+        )
+        views = [apply_augmentation(s, draw_augmentation(chance), canvas) for s in chosen]
+        yield tuple(torch.stack(parts) for parts in zip(*views, strict=True))
+
+
+def _loss(
+    network: SegmentationNetwork,
+    batch: Sequence[Tensor],
+    config: TrainingConfig,
+    noise: torch.Generator,
+) -> Tensor:
+    image, sector, target, valid = batch
+    sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
+    distribution = network(image, sector)
+    return ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(
+        distribution.mean.softmax(1), target, valid
+    )
+
+
+@torch.inference_mode()
+def validation_dice(
+    network: SegmentationNetwork, samples: Sequence[Sample], batch_size: int = 8
+) -> float:
+    """Return the mean Dice over images and foreground classes, on the feature grid.
+
+    A class that is neither in the mask nor predicted counts as 1.
+    """
+    mode = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    values: list[Tensor] = []
+    for first in range(0, len(samples), batch_size):
+        planes = [x.to(device) for x in collate(samples[first : first + batch_size])]
+        image, sector, target, valid = planes
+        sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
+        mean = network(image, sector).mean
+        predicted = torch.nn.functional.one_hot(mean.argmax(1), mean.shape[1]).movedim(-1, 1)
+        p, y = (x[:, 1:] * (valid > 0.5) for x in (predicted, target > 0.5))
+        size = (p.sum((2, 3)) + y.sum((2, 3))).float()
+        dice = torch.where(size > 0, 2 * (p * y).sum((2, 3)) / size.clamp_min(1), 1.0)
+        values.append(dice.mean(1))
+    network.train(mode)
+    return float(torch.cat(values).mean())

@@ -1,0 +1,51 @@
+"""The two losses of a stochastic segmentation network."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lfusion.model import LogitDistribution
+
+
+def ssn_loss(
+    distribution: LogitDistribution,
+    target: Tensor,
+    valid: Tensor,
+    samples: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the Monte Carlo negative log-likelihood of whole masks, in nats per valid pixel.
+
+    −log (1/M) Σ_m exp Σ_i Σ_c y_ic log softmax(η_i^(m))_c, averaged over the batch and divided
+    by the number of valid pixels, which keeps it comparable between image sizes.
+
+    Args:
+        distribution: logits on the grid of `target`.
+        target: y [batch, classes, height, width], shares that sum to one.
+        valid: [batch, 1, height, width], 1 where a pixel counts.
+        samples: M, even.
+        generator: source of the noise.
+
+    Source:
+        Monteiro et al., NeurIPS 2020, arXiv 2006.06015, eq. 7.
+    """
+    logits = distribution.sample(samples, generator)
+    log_likelihood = (logits.log_softmax(2) * (target * valid)).sum((2, 3, 4))
+    per_image = math.log(samples) - torch.logsumexp(log_likelihood, 0)
+    return (per_image / valid.sum((1, 2, 3)).clamp_min(1)).mean()
+
+
+def soft_dice_loss(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Return 1 − soft Dice, averaged over images and the foreground classes an image may hold.
+
+    Args:
+        probabilities: [batch, classes, height, width].
+        target: same shape, shares that sum to one.
+        valid: [batch, 1, height, width].
+    """
+    p, y = probabilities[:, 1:] * valid, target[:, 1:] * valid
+    overlap = 2 * (p * y).sum((2, 3)) + 1
+    return 1 - (overlap / ((p + y).sum((2, 3)) + 1)).mean()

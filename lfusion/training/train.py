@@ -1,0 +1,222 @@
+"""Labelled images → checkpoint: fit the network, then the posterior, then the calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lfusion import __version__
+from lfusion.checkpoint import Checkpoint, Fingerprint, head_weight, round_to_storage
+from lfusion.errors import TrainingError
+from lfusion.image import Dataset
+from lfusion.model import NetworkConfig, SegmentationNetwork, load_encoder_weights
+from lfusion.model.input import InputSpec
+from lfusion.predictor import LogitMoments, Predictor, choose_device
+from lfusion.training.config import TrainingConfig, TrainingProgress
+from lfusion.training.data import Sample, load_samples, to_grid
+from lfusion.training.fit import OnProgress, ShouldStop, fit_network
+from lfusion.uncertainty import (
+    Calibration,
+    LastLayerLaplace,
+    expected_curvature,
+    fit_prior_precision,
+    full_ggn,
+)
+from lfusion.uncertainty.calibration import fit_temperature, reference_scores
+
+CURVATURE_SAMPLES = 8
+"""Logit samples over which the curvature is averaged; even."""
+
+
+def train(
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    start: Checkpoint | None = None,
+    validation: Dataset | None = None,
+    encoder_weights: Path | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+    device: str = "auto",
+) -> Checkpoint:
+    """Train on the labelled images of a dataset.
+
+    Args:
+        dataset: images with masks; its labels name the classes.
+        config: hyperparameters.
+        start: checkpoint to go on from. Its architecture, working grid and the curvature of
+            images outside `dataset` are kept.
+        validation: held-out labelled images for early stopping and calibration. Without them the
+            last weights are taken, the temperature of `start` (or 1) is kept, and the usual range
+            of the scores is that of the training images.
+        encoder_weights: local file with pretrained weights for a new network.
+        on_progress: called after each step of each stage.
+        should_stop: asked before each optimiser step.
+        device: a torch device, or "auto".
+
+    Raises:
+        TrainingError: nothing to train on, labels that do not fit `start`, or a diverging loss.
+        TrainingStopped: `should_stop` said so.
+        EncoderError: `encoder_weights` do not fit.
+    """
+    labels = _common_labels(dataset, start)
+    network, spec = _initial_network(config, start, max(labels.values()) + 1, encoder_weights)
+    network = network.to(choose_device(device))
+    classes = network.config.classes
+    samples = load_samples(dataset, spec, network.stride, classes)
+    held_out = (
+        load_samples(validation, spec, network.stride, classes)
+        if validation is not None and validation.labelled()
+        else []
+    )
+    fit_network(
+        network,
+        samples,
+        config,
+        validation=held_out,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    round_to_storage(network)
+    report = on_progress or (lambda _: None)
+    own = network_curvature(network, samples, config.seed, report)
+    inherited = _inherited(start)
+    posterior = fit_prior_precision(
+        LastLayerLaplace(head_weight(network), own if inherited is None else inherited + own)
+    )
+    checkpoint = Checkpoint(
+        network=network.cpu().requires_grad_(False),
+        posterior=posterior,
+        calibration=Calibration(start.calibration.temperature if start else 1.0),
+        labels=labels,
+        input=spec,
+        fingerprint=Fingerprint(
+            images=len(samples),
+            data=fingerprint(dataset),
+            code=__version__,
+            parent=start.id if start else None,
+            config=config.as_dict(),
+        ),
+        inherited_ggn=inherited,
+    )
+    return calibrate(checkpoint, dataset, validation if held_out else None, held_out, report)
+
+
+def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]:
+    labels = dict(dataset.labels)
+    if not labels:
+        raise TrainingError("the dataset names no labels; add labels.json or draw a mask")
+    if start is not None and labels != dict(start.labels):
+        raise TrainingError(
+            f"expected the labels of the starting checkpoint, {dict(start.labels)}, got {labels}; "
+            "train a new network for another set of structures"
+        )
+    return labels
+
+
+def _initial_network(
+    config: TrainingConfig, start: Checkpoint | None, classes: int, weights: Path | None
+) -> tuple[SegmentationNetwork, InputSpec]:
+    if start is not None:
+        network = SegmentationNetwork(start.network.config)
+        network.load_state_dict(start.network.state_dict())
+        return network, start.input
+    torch.manual_seed(config.seed)
+    network = SegmentationNetwork(
+        NetworkConfig(config.encoder, classes, config.feature_dim, config.rank, config.dropout)
+    )
+    if weights is not None:
+        load_encoder_weights(network.encoder, weights)
+    return network, config.input
+
+
+def _inherited(start: Checkpoint | None) -> Tensor | None:
+    """Curvature of images that are not in the new training set.
+
+    A chain of warm starts sees the growing set of corrections each time anew; only what came
+    before the chain is inherited, so no image counts twice.
+    """
+    if start is None:
+        return None
+    return start.posterior.ggn if start.inherited_ggn is None else start.inherited_ggn
+
+
+@torch.inference_mode()
+def network_curvature(
+    network: SegmentationNetwork, samples: Sequence[Sample], seed: int, report: OnProgress
+) -> Tensor:
+    """Return the SSN-averaged GGN over the ultrasound sectors of the samples, float64, CPU."""
+    device = next(network.parameters()).device
+    noise = torch.Generator(device).manual_seed(seed)
+    total: Tensor | None = None
+    for step, sample in enumerate(samples, start=1):
+        sector = to_grid(sample.sector[None].to(device), network.stride)
+        features = network.features(sample.image[None].to(device))
+        logits = network.head(features, sector).sample(CURVATURE_SAMPLES, noise)
+        ggn = full_ggn(features, expected_curvature(logits), sector).cpu()
+        total = ggn if total is None else total + ggn
+        report(TrainingProgress("posterior", step, len(samples)))
+    assert total is not None
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    moments: LogitMoments
+    target: Tensor
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    validation: Dataset | None,
+    held_out: Sequence[Sample],
+    report: OnProgress,
+) -> Checkpoint:
+    """Return the checkpoint with temperature and reference scores fitted on held-out images."""
+    if validation is not None:
+        predictor = Predictor(checkpoint)
+        fields = []
+        for case, sample in zip(validation.labelled(), held_out, strict=True):
+            moments = predictor.moments(case.read())
+            foreground = to_grid(sample.target[None], checkpoint.network.stride)
+            target = torch.cat((1 - foreground.sum(1, keepdim=True), foreground), 1)
+            fields.append(_HeldOut(moments, target.to(predictor.device)))
+        checkpoint = replace(checkpoint, calibration=Calibration(_temperature(fields)))
+    predictor = Predictor(checkpoint)
+    cases = (validation or dataset).labelled()
+    scores = []
+    for step, case in enumerate(cases, start=1):
+        scores.append(predictor(case.read()).scores)
+        report(TrainingProgress("calibration", step, len(cases)))
+    calibration = replace(checkpoint.calibration, reference=reference_scores(scores))
+    return replace(checkpoint, calibration=calibration)
+
+
+def _temperature(fields: Sequence[_HeldOut]) -> float:
+    def negative_log_likelihood(temperature: float) -> float:
+        total = 0.0
+        for field in fields:
+            probabilities = field.moments.decompose(temperature).probabilities
+            smallest = torch.finfo(probabilities.dtype).tiny
+            logs = probabilities.clamp_min(smallest).log()
+            total -= float((field.target * logs).sum(1).mean())
+        return total / len(fields)
+
+    return fit_temperature(negative_log_likelihood)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a SHA-256 over the ids, image files and mask files of a dataset's labelled cases."""
+    digest = sha256()
+    for case in dataset.labelled():
+        assert case.mask_path is not None
+        digest.update(case.id.encode())
+        for path in (case.image_path, case.mask_path):
+            digest.update(sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""The sampled decomposition: the reference that the closed form is tested against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lfusion.model.distribution import LogitDistribution
+from lfusion.uncertainty.curvature import with_bias
+from lfusion.uncertainty.decomposition import Decomposition, entropy
+from lfusion.uncertainty.posterior import LastLayerLaplace
+
+
+def sample_weights(
+    posterior: LastLayerLaplace, n: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw `n` heads from N(W, Σ), [n, C, D + 1], without touching any module."""
+    # Σ = (LLᵀ)⁻¹, so L⁻ᵀε has covariance Σ
+    lower = torch.linalg.cholesky(posterior.precision())
+    noise = torch.randn(len(lower), n, generator=generator, dtype=lower.dtype, device=lower.device)
+    drawn = torch.linalg.solve_triangular(lower.T, noise, upper=True)
+    heads: Tensor = posterior.weight + drawn.T.reshape(n, *posterior.weight.shape)
+    return heads
+
+
+def decompose_monte_carlo(
+    features: Tensor,
+    distribution: LogitDistribution,
+    posterior: LastLayerLaplace,
+    *,
+    theta_samples: int,
+    eta_samples: int,
+    generator: torch.Generator | None = None,
+) -> Decomposition:
+    """Estimate the three terms by nested sampling.
+
+    Weights are drawn once per image, so each draw is a coherent mask, and every draw of the
+    weights meets the same η noise: a posterior without variance gives zero epistemic.
+
+    Args:
+        features: φ [batch, D, height, width].
+        distribution: of the logits on the same grid; its `mean` is replaced by the drawn heads'.
+        posterior: over the head.
+        theta_samples: draws of the weights.
+        eta_samples: draws of the logits per head; even.
+        generator: source of randomness, on the device of `features`.
+    """
+    batch, _, height, width = features.shape
+    phi = with_bias(features)
+    noise = distribution.sample(eta_samples, generator) - distribution.mean
+    noise = noise.movedim(2, -1)  # sample, batch, height, width, class
+    heads = sample_weights(posterior, theta_samples, generator).to(phi)
+    probability = expected = residual = torch.zeros((), device=phi.device)
+    for head in heads:
+        logits = (phi @ head.T).view(batch, height, width, -1)
+        p = (logits + noise).softmax(-1)
+        conditional = p.mean(0)
+        probability = probability + conditional / theta_samples
+        expected = expected + entropy(conditional) / theta_samples
+        residual = residual + entropy(p).mean(0) / theta_samples
+    return Decomposition(
+        probability.movedim(-1, 1),
+        (entropy(probability) - expected).clamp_min(0),
+        (expected - residual).clamp_min(0),
+        residual.clamp_min(0),
+    )
