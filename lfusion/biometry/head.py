@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
-from skimage.measure import find_contours, label, regionprops
+from scipy.spatial import ConvexHull
+from skimage.measure import find_contours, label
 
 from lfusion.biometry.ellipse import Ellipse, Points, fit_ellipse
 from lfusion.errors import NonFiniteError
@@ -169,11 +170,20 @@ def _shape_refusal(contour: Points, region: BoolMap, ellipse: Ellipse | None) ->
     residual = float(np.sqrt(np.mean((radius - 1) ** 2)))
     if residual > MAX_RESIDUAL:
         return _NOT_ELLIPTIC.format(f"it is {residual:.0%} off the best ellipse")
-    shape = regionprops(region.astype(np.uint8))[0]  # type: ignore[no-untyped-call]
-    solidity = float(shape.solidity)
+    solidity = _solidity(region)
     if solidity < MIN_SOLIDITY:
         return _NOT_ELLIPTIC.format(f"notches take {1 - solidity:.0%} of its hull")
     return None
+
+
+def _solidity(region: BoolMap) -> float:
+    """Area of a region over that of its convex hull, pixels taken as unit squares."""
+    rows = np.flatnonzero(region.any(axis=1))
+    first = region[rows].argmax(axis=1)
+    last = region.shape[1] - 1 - region[rows, ::-1].argmax(axis=1)
+    corners = [(rows + dr, side) for side in (first - 0.5, last + 0.5) for dr in (-0.5, 0.5)]
+    hull = ConvexHull(np.concatenate([np.stack(c, axis=1) for c in corners]))
+    return float(region.sum() / hull.volume)  # the volume of a polygon is its area
 
 
 def _measurement(
