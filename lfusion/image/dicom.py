@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -18,6 +20,8 @@ from lfusion.types import GreyImage, PixelSize
 _CENTIMETRE = 3
 _TWO_D = 1
 _TISSUE = 1
+# What pydicom raises on damaged files, some of it only when a value is looked at.
+_DAMAGE = (InvalidDicomError, OSError, EOFError, ValueError, NotImplementedError)
 
 
 def dicom_size(path: Path) -> tuple[int, int]:
@@ -47,11 +51,12 @@ def read_dicom(path: Path) -> tuple[GreyImage, Geometry]:
     """
     header = _read_header(path)
     values, _ = read_volume(path)
-    full_scale = None
-    if values.ndim == 2 and values.dtype.kind == "u":
-        full_scale = 2.0 ** int(header.get("BitsStored", 8 * values.dtype.itemsize)) - 1
-    grey = to_grey(values, stretch=True, full_scale=full_scale)
-    return grey, Geometry.calibrated(pixel_size_of(header))
+    with _understanding(path):
+        bits = int(header.get("BitsStored") or 8 * values.dtype.itemsize)
+        geometry = Geometry.calibrated(pixel_size_of(header))
+    unsigned_grey = values.ndim == 2 and values.dtype.kind == "u"
+    full_scale = 2.0**bits - 1 if unsigned_grey else None
+    return to_grey(values, stretch=True, full_scale=full_scale), geometry
 
 
 def pixel_size_of(header: Header) -> PixelSize | None:
@@ -105,16 +110,10 @@ def _area(region: Header) -> int:
 
 
 def _read_header(path: Path) -> Header:
-    try:
-        with quiet_libraries():
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-            frames = int(header.get("NumberOfFrames") or 1)
-            has_image = bool(header.get("Rows")) and bool(header.get("Columns"))
-    except (InvalidDicomError, OSError, EOFError, ValueError, NotImplementedError) as error:
-        raise ImageError(
-            f"cannot read {path}: expected a DICOM file, got a damaged or other file "
-            f"({error}); export it again"
-        ) from error
+    with _understanding(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        frames = int(header.get("NumberOfFrames") or 1)
+        has_image = bool(header.get("Rows")) and bool(header.get("Columns"))
     if not has_image:
         raise ImageError(f"cannot read {path}: expected a DICOM image, got a file without pixels")
     if frames != 1:
@@ -123,3 +122,16 @@ def _read_header(path: Path) -> Header:
             "which is not supported here yet; export the frame you need"
         )
     return header
+
+
+@contextmanager
+def _understanding(path: Path) -> Iterator[None]:
+    """Around every look into a header: pydicom converts, warns and fails only then."""
+    try:
+        with quiet_libraries():
+            yield
+    except _DAMAGE as error:
+        raise ImageError(
+            f"cannot read {path}: expected a DICOM file, got a damaged or other file "
+            f"({error}); export it again"
+        ) from error

@@ -137,7 +137,8 @@ def _to_meta_row(row: dict[str, str], where: str) -> MetaRow:
 def _to_pixel_size(text: str, where: str) -> PixelSize:
     try:
         numbers = [float(part) for part in text.split()]
-        return to_pixel_size(numbers[0] if len(numbers) == 1 else (numbers[0], numbers[-1]))
+        row, column = numbers * 2 if len(numbers) == 1 else numbers
+        return to_pixel_size((row, column))
     except (ValueError, ImageError) as error:
         raise DatasetError(
             f"{where}: expected pixel_size_mm as one or two positive numbers in mm, got {text!r}"
