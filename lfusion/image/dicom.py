@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pydicom
 from pydicom.dataset import Dataset as Header
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries
@@ -21,7 +23,17 @@ _CENTIMETRE = 3
 _TWO_D = 1
 _TISSUE = 1
 # What pydicom raises on damaged files, some of it only when a value is looked at.
-_DAMAGE = (InvalidDicomError, OSError, EOFError, ValueError, NotImplementedError)
+_DAMAGE = (
+    InvalidDicomError,
+    BytesLengthException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    struct.error,
+)
 
 
 def dicom_size(path: Path) -> tuple[int, int]:
@@ -52,11 +64,12 @@ def read_dicom(path: Path) -> tuple[GreyImage, Geometry]:
     header = _read_header(path)
     values, _ = read_volume(path)
     with _understanding(path):
-        bits = int(header.get("BitsStored") or 8 * values.dtype.itemsize)
         geometry = Geometry.calibrated(pixel_size_of(header))
-    unsigned_grey = values.ndim == 2 and values.dtype.kind == "u"
-    full_scale = 2.0**bits - 1 if unsigned_grey else None
-    return to_grey(values, stretch=True, full_scale=full_scale), geometry
+        if values.ndim == 3:
+            return to_grey(values), geometry
+        if _is_rescaled(header) or values.dtype.kind != "u":
+            return to_grey(values.astype(np.float64), stretch=True), geometry
+        return to_grey(values, full_scale=_full_scale(header)), geometry
 
 
 def pixel_size_of(header: Header) -> PixelSize | None:
@@ -90,6 +103,18 @@ def pixel_size_of(header: Header) -> PixelSize | None:
         return to_pixel_size((10 * float(row_cm), 10 * float(column_cm)))
     spacing = header.get("PixelSpacing")
     return to_pixel_size((float(spacing[0]), float(spacing[1]))) if spacing else None
+
+
+def _is_rescaled(header: Header) -> bool:
+    slope, intercept = header.get("RescaleSlope", 1), header.get("RescaleIntercept", 0)
+    return (float(slope), float(intercept)) != (1.0, 0.0)
+
+
+def _full_scale(header: Header) -> float:
+    bits = int(header.BitsStored)
+    if not 1 <= bits <= 16:
+        raise ImageError(f"expected 1 to 16 bits stored in a DICOM image, got {bits}")
+    return 2.0**bits - 1
 
 
 def _fits(region: Header) -> bool:

@@ -100,7 +100,7 @@ def _to_unit(
     if full_scale is not None:
         return array.astype(np.float32) / np.float32(full_scale)
     low, high = float(array.min()), float(array.max())
-    if not np.isfinite([low, high]).all():
+    if not np.isfinite([low, high, high - low]).all():
         raise ImageError("the image holds NaN or infinity; replace these pixels by finite values")
     if low >= -_ROUNDING and high <= 1 + _ROUNDING:
         return array.astype(np.float32)

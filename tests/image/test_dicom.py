@@ -40,6 +40,12 @@ def test_twelve_bits_stored_in_sixteen(write_dicom: WriteDicom) -> None:
     np.testing.assert_allclose(image.pixels, [[0, 0.2], [0.4, 1]], atol=1e-6)
 
 
+def test_rescaled_values_are_stretched(write_dicom: WriteDicom) -> None:
+    values = np.array([[0, 50], [100, 200]], dtype=np.uint8)
+    image = read_image(write_dicom(values, RescaleSlope="2", RescaleIntercept="-100"))
+    np.testing.assert_allclose(image.pixels, [[0, 0.25], [0.5, 1]], atol=1e-6)
+
+
 def test_colour_becomes_luminance(write_dicom: WriteDicom) -> None:
     rgb = np.zeros((4, 6, 3), dtype=np.uint8)
     rgb[..., 0] = 255
