@@ -1,4 +1,4 @@
-"""DICOM files as scanners write them, made to measure."""
+"""Image files and dataset folders made to measure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, generate_uid
 
+from lfusion.image import write_mask
+
 WriteDicom = Callable[..., Path]
+MakeRoot = Callable[..., Path]
 
 
 @pytest.fixture
@@ -86,3 +90,37 @@ def region() -> Callable[..., Dataset]:
         return made
 
     return make
+
+
+@pytest.fixture
+def make_root(tmp_path: Path) -> MakeRoot:
+    """Makes a dataset of [4, 6] images; masks hold the class number given by name."""
+
+    def make(
+        images: tuple[str, ...] = ("b.png", "a.png"),
+        masks: dict[str, int] | None = None,
+        meta: str | None = None,
+        labels: str | None = None,
+    ) -> Path:
+        for folder in ("images", "masks") if masks else ("images",):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        for name in images:
+            _save(tmp_path / "images" / name, 128)
+        for name, number in (masks or {}).items():
+            _save(tmp_path / "masks" / name, number)
+        for name, text in (("meta.csv", meta), ("labels.json", labels)):
+            if text is not None:
+                (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return make
+
+
+def _save(path: Path, value: int) -> None:
+    values = np.full((4, 6), value, dtype=np.uint8)
+    if path.suffix.lower() in (".png", ".jpg"):
+        Image.fromarray(values).save(path)
+    elif path.suffix == ".gif":
+        path.write_bytes(b"GIF89a")
+    else:
+        write_mask(path, values)

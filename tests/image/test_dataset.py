@@ -9,46 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from PIL import Image
 
 from lfusion.errors import DatasetError, ImageError
 from lfusion.image import Case, Dataset, write_mask
 
 MakeRoot = Callable[..., Path]
-
-
-@pytest.fixture
-def make_root(tmp_path: Path) -> MakeRoot:
-    """Makes a dataset of [4, 6] images; masks hold the class number given by name."""
-
-    def make(
-        images: tuple[str, ...] = ("b.png", "a.png"),
-        masks: dict[str, int] | None = None,
-        meta: str | None = None,
-        labels: str | None = None,
-    ) -> Path:
-        for folder in ("images", "masks") if masks else ("images",):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        for name in images:
-            _save(tmp_path / "images" / name, 128)
-        for name, number in (masks or {}).items():
-            _save(tmp_path / "masks" / name, number)
-        for name, text in (("meta.csv", meta), ("labels.json", labels)):
-            if text is not None:
-                (tmp_path / name).write_text(text, encoding="utf-8")
-        return tmp_path
-
-    return make
-
-
-def _save(path: Path, value: int, shape: tuple[int, int] = (4, 6)) -> None:
-    values = np.full(shape, value, dtype=np.uint8)
-    if path.suffix.lower() in (".png", ".jpg"):
-        Image.fromarray(values).save(path)
-    elif path.suffix == ".gif":
-        path.write_bytes(b"GIF89a")
-    else:
-        write_mask(path, values)
 
 
 def test_images_alone_are_a_dataset(make_root: MakeRoot) -> None:
@@ -210,7 +175,7 @@ def test_unreadable_mask(make_root: MakeRoot) -> None:
 @pytest.mark.parametrize("image", ["a.png", "a.nrrd"])
 def test_mask_of_another_size(make_root: MakeRoot, image: str) -> None:
     root = make_root((image,), masks={"a.png": 1})
-    _save(root / "masks" / "a.png", 1, shape=(6, 4))
+    write_mask(root / "masks" / "a.png", np.ones((6, 4), dtype=np.uint8))
     with pytest.raises(DatasetError, match=r"\[6, 4\], its image \[4, 6\]"):
         Dataset.read(root).cases[0].read_mask()
 
