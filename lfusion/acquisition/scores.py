@@ -6,6 +6,7 @@ ranks big heads first; dividing by the root of the predicted area undoes that (m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -41,7 +42,7 @@ def per_sqrt_area_score(uncertainty: FloatMap, mask: LabelMap) -> float:
         mask: predicted labels on the same grid.
     """
     share = max(float(np.count_nonzero(mask)) / mask.size, MIN_AREA_SHARE)
-    return mean_score(uncertainty) / share**0.5
+    return mean_score(uncertainty) / math.sqrt(share)
 
 
 def image_scores(maps: Mapping[str, FloatMap], mask: LabelMap) -> dict[str, float]:

@@ -51,7 +51,8 @@ class InputSpec:
         Returns:
             [1, 1, h, w] in [0, 1] and [1, 1, h/stride, w/stride] in {0, 1}.
         """
-        height, width = self.working_size(*pixels.shape, stride)
+        rows, columns = pixels.shape
+        height, width = self.working_size(rows, columns, stride)
         image = resample(torch.from_numpy(pixels).to(device)[None, None], (height, width))
         cells = (height // stride, width // stride)
         inside = torch.from_numpy(sector).to(device, torch.float32)[None, None]

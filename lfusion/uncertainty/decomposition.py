@@ -74,7 +74,6 @@ def decompose(
         method.md §3; the quadrature is our own derivation.
     """
     classes = mean.shape[1]
-    basis = contrast_basis(classes, mean)
     if classes == 2:
         theta, eta = (_nodes(1, n, mean) for n in (theta_nodes or 5, eta_nodes or 9))
         # z_1 − z_0 = −√2 Uᵀz
@@ -88,8 +87,9 @@ def decompose(
             eta,
         )
     theta, eta = (_nodes(classes - 1, n, mean) for n in (theta_nodes or 16, eta_nodes or 16))
-    factors = [_square_root(c.movedim((1, 2), (-2, -1))) for c in (epistemic, aleatoric)]
-    return _decompose_general(mean.movedim(1, -1), *factors, basis, theta, eta)
+    basis = contrast_basis(classes, mean)
+    roots = [_square_root(c.movedim((1, 2), (-2, -1))) @ basis.T for c in (epistemic, aleatoric)]
+    return _decompose_general(mean.movedim(1, -1), roots[0], roots[1], theta, eta)
 
 
 def _nodes(dim: int, n: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,15 +133,14 @@ def _decompose_general(
     mean: Tensor,
     epistemic_root: Tensor,
     aleatoric_root: Tensor,
-    basis: Tensor,
     theta: tuple[Tensor, Tensor],
     eta: tuple[Tensor, Tensor],
 ) -> Decomposition:
-    """Any number of classes; class axis last, roots [..., C − 1, C − 1]."""
-    shifts = [(root @ node) @ basis.T for root in (aleatoric_root,) for node in eta[0]]
+    """Any number of classes, their axis last; a node times a root [..., C − 1, C] is a shift."""
+    shifts = [node @ aleatoric_root for node in eta[0]]
     conditional, entropies, residuals = [], [], []
     for node in theta[0]:
-        centre = mean + (epistemic_root @ node) @ basis.T
+        centre = mean + node @ epistemic_root
         total, residual = torch.zeros_like(mean), torch.zeros_like(mean[..., 0])
         for shift, weight in zip(shifts, eta[1], strict=True):
             p = (centre + shift).softmax(-1)
@@ -188,4 +187,5 @@ def _from_parts(
 def _square_root(covariance: Tensor) -> Tensor:
     """Return the symmetric root of positive semi-definite matrices over the last two axes."""
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.transpose(-1, -2)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT
+    return root

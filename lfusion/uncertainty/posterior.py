@@ -96,7 +96,8 @@ class LastLayerLaplace:
         sigma = self.covariance().reshape(classes, dim, classes, dim)
         contrasts = torch.einsum("aibj,ak,bl->kilj", sigma, basis, basis)
         size = (classes - 1) * dim
-        return torch.linalg.cholesky(contrasts.reshape(size, size)).reshape(classes - 1, dim, size)
+        factor: Tensor = torch.linalg.cholesky(contrasts.reshape(size, size))
+        return factor.reshape(classes - 1, dim, size)
 
 
 def contrast_covariance(

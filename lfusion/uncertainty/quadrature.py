@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import qmc
@@ -27,7 +28,7 @@ def gaussian_nodes(dim: int, n: int) -> tuple[NDArray[np.float64], NDArray[np.fl
         n: number of nodes; even and ≥ 2·dim when dim > 1.
     """
     if dim == 1:
-        nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+        nodes, weights = hermegauss(n)  # type: ignore[no-untyped-call]
         order = np.argsort(-weights, kind="stable")
         return nodes[order, None], weights[order] / weights.sum()
     if n % 2 or n < 2 * dim:

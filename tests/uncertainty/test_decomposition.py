@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from lfusion.model import LogitDistribution
+from lfusion.uncertainty import (
+    contrast_covariance,
+    decompose,
+    decompose_monte_carlo,
+)
+from lfusion.uncertainty.decomposition import entropy
+from lfusion.uncertainty.gauge import contrast_basis
+
+
+def _field(classes: int, seed: int, epistemic: float, aleatoric: float):
+    """Random μ, V and A with the given standard deviations on a 6×7 grid."""
+    chance = torch.Generator().manual_seed(seed)
+    mean = 3 * torch.randn(1, classes, 6, 7, generator=chance)
+    covariances = []
+    for scale in (epistemic, aleatoric):
+        root = torch.randn(1, classes - 1, classes - 1, 6, 7, generator=chance)
+        covariances.append(scale**2 * torch.einsum("bikhw,bjkhw->bijhw", root, root))
+    return mean, covariances[0], covariances[1]
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(0, 2**31),
+    st.floats(0, 30),
+    st.floats(0, 30),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_term_is_negative_and_they_sum_to_the_total(
+    classes: int, seed: int, epistemic: float, aleatoric: float
+) -> None:
+    terms = decompose(*_field(classes, seed, epistemic, aleatoric))
+    for term in (terms.mutual_information, terms.logit_ambiguity, terms.residual_entropy):
+        assert (term >= 0).all()
+    total = entropy(terms.probabilities.movedim(1, -1))
+    torch.testing.assert_close(terms.predictive_entropy, total, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        terms.mutual_information + terms.expected_entropy, total, rtol=0, atol=1e-5
+    )
+    assert (total <= math.log(classes) + 1e-5).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_a_collapsed_posterior_gives_exactly_zero_epistemic(classes: int) -> None:
+    mean, _, aleatoric = _field(classes, 1, 0.0, 2.0)
+    terms = decompose(mean, torch.zeros_like(aleatoric), aleatoric)
+    assert (terms.mutual_information == 0).all()
+    assert terms.logit_ambiguity.max() > 0.1
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_deterministic_head_has_residual_entropy_only(classes: int) -> None:
+    none = torch.zeros(1, classes - 1, classes - 1, 2, 2)
+    terms = decompose(torch.zeros(1, classes, 2, 2), none, none)
+    torch.testing.assert_close(terms.residual_entropy, torch.full((1, 2, 2), math.log(classes)))
+    assert terms.mutual_information.max() == 0
+    assert terms.logit_ambiguity.max() < 1e-6
+
+
+def test_knowing_nothing_of_the_head_is_all_epistemic() -> None:
+    """Logits ±∞ with equal chance: each head is sure, and they disagree. MI → ln 2."""
+    wide = torch.full((1, 1, 1, 1, 1), 1e8)
+    terms = decompose(torch.zeros(1, 2, 1, 1), wide, torch.zeros_like(wide), theta_nodes=6)
+    assert float(terms.mutual_information) == pytest.approx(math.log(2), abs=1e-5)
+    assert float(terms.expected_entropy) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_shift_common_to_all_logits_changes_nothing() -> None:
+    mean, epistemic, aleatoric = _field(3, 5, 1.0, 1.0)
+    terms = decompose(mean, epistemic, aleatoric)
+    shifted = decompose(mean + 7.0, epistemic, aleatoric)
+    torch.testing.assert_close(terms.probabilities, shifted.probabilities)
+    torch.testing.assert_close(
+        terms.mutual_information, shifted.mutual_information, rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_closed_form_agrees_with_monte_carlo(make_posterior, classes: int) -> None:
+    posterior, features = make_posterior(classes)
+    posterior = posterior.with_prior_precision(20.0)
+    chance = torch.Generator().manual_seed(2)
+    shape = (1, classes, *features.shape[-2:])
+    weight = posterior.weight
+    mean = torch.einsum("bdhw,cd->bchw", features, weight[:, :-1]) + weight[:, -1, None, None]
+    distribution = LogitDistribution(
+        mean,
+        torch.rand(shape, generator=chance, dtype=torch.float64),
+        0.5 * torch.randn(1, classes, 2, *shape[2:], generator=chance, dtype=torch.float64),
+    )
+    closed = decompose(
+        mean,
+        contrast_covariance(features, posterior.contrast_covariance_factor()),
+        distribution.contrast_covariance(contrast_basis(classes, mean)),
+    )
+    sampled = decompose_monte_carlo(
+        features, distribution, posterior, theta_samples=2000, eta_samples=400, generator=chance
+    )
+    torch.testing.assert_close(closed.probabilities, sampled.probabilities, rtol=0, atol=0.03)
+    for name in ("mutual_information", "expected_entropy", "predictive_entropy"):
+        ours, theirs = (getattr(d, name).flatten() for d in (closed, sampled))
+        assert spearmanr(ours, theirs).statistic >= 0.99, name
+        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)

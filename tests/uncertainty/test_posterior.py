@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfusion.errors import PosteriorError
+from lfusion.uncertainty import (
+    LastLayerLaplace,
+    contrast_covariance,
+    fit_prior_precision,
+    sample_weights,
+)
+from lfusion.uncertainty.curvature import with_bias
+from lfusion.uncertainty.gauge import contrast_basis
+from lfusion.uncertainty.posterior import log_marginal_likelihood
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_basis_is_orthonormal_and_blind_to_a_common_shift(classes: int) -> None:
+    basis = contrast_basis(classes, torch.zeros((), dtype=torch.float64))
+    torch.testing.assert_close(basis.T @ basis, torch.eye(classes - 1, dtype=torch.float64))
+    assert (basis.sum(0).abs() < 1e-15).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_predictive_covariance_is_that_of_explicit_jacobians(make_posterior, classes):
+    posterior, features = make_posterior(classes)
+    fast = contrast_covariance(features, posterior.contrast_covariance_factor())
+    basis = contrast_basis(classes, posterior.ggn)
+    sigma = torch.linalg.inv(posterior.ggn / 100 + torch.eye(len(posterior.ggn)))
+    for pixel, phi in enumerate(with_bias(features)):
+        jacobian = torch.kron(torch.eye(classes, dtype=phi.dtype), phi[None])
+        slow = basis.T @ jacobian @ sigma @ jacobian.T @ basis
+        row, column = divmod(pixel, features.shape[-1])
+        torch.testing.assert_close(fast[0, :, :, row, column], slow, rtol=1e-9, atol=1e-12)
+
+
+def test_the_covariance_is_that_of_sampled_heads(make_posterior) -> None:
+    posterior, _ = make_posterior(3)
+    heads = sample_weights(posterior, 40_000, torch.Generator().manual_seed(0))
+    sampled = torch.cov(heads.flatten(1).T)
+    exact = posterior.covariance()
+    assert (sampled - exact).abs().max() < 0.05 * exact.diagonal().max()
+
+
+def test_the_common_shift_of_all_logits_is_left_out(make_posterior) -> None:
+    """The gauge trap: that direction keeps the prior's variance and would drown the rest."""
+    posterior, features = make_posterior(3)
+    weak_prior = posterior.with_prior_precision(1e-6)
+    phi = with_bias(features)
+    sigma = weak_prior.covariance().view(3, 5, 3, 5)
+    raw = torch.einsum("pi,iaj,pj->pa", phi, sigma.diagonal(dim1=0, dim2=2).movedim(-1, 1), phi)
+    projected = contrast_covariance(features, weak_prior.contrast_covariance_factor())
+    # the raw variance is that of the prior, 1/τ; the contrasts' is what the data leave open
+    assert raw.mean() > 1e5
+    assert projected.diagonal(dim1=1, dim2=2).mean() < 1e3
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1.0, 100.0))
+@settings(max_examples=30, deadline=None)
+def test_a_larger_prior_precision_never_increases_the_variance(tau: float, factor: float) -> None:
+    chance = torch.Generator().manual_seed(3)
+    phi = torch.randn(20, 6, generator=chance, dtype=torch.float64)
+    weak = LastLayerLaplace(torch.ones(2, 3, dtype=torch.float64), phi.T @ phi, tau)
+    strong = weak.with_prior_precision(tau * factor)
+    features = torch.randn(1, 2, 4, 4, generator=chance, dtype=torch.float64)
+    wide, narrow = (
+        contrast_covariance(features, p.contrast_covariance_factor()) for p in (weak, strong)
+    )
+    assert (narrow <= wide * (1 + 1e-9)).all()
+
+
+def test_the_fitted_prior_precision_maximises_the_marginal_likelihood(make_posterior) -> None:
+    fitted = fit_prior_precision(make_posterior(3)[0])
+    best = log_marginal_likelihood(fitted, -50.0)
+    for factor in (0.5, 0.9, 1.1, 2.0):
+        other = fitted.with_prior_precision(fitted.prior_precision * factor)
+        assert log_marginal_likelihood(other, -50.0) < best
+
+
+@pytest.mark.parametrize(
+    ("ggn", "tau", "message"),
+    [
+        (torch.eye(5), 1.0, "expected a curvature of 6×6"),
+        (torch.eye(6) * torch.nan, 1.0, "not finite"),
+        (torch.eye(6), 0.0, "positive prior precision"),
+    ],
+)
+def test_what_is_no_posterior_is_refused(ggn: torch.Tensor, tau: float, message: str) -> None:
+    with pytest.raises(PosteriorError, match=message):
+        LastLayerLaplace(torch.ones(2, 3, dtype=torch.float64), ggn.double(), tau)
+
+
+def test_a_curvature_that_is_no_gram_matrix_is_refused() -> None:
+    posterior = LastLayerLaplace(torch.ones(2, 3).double(), -1e6 * torch.eye(6).double())
+    with pytest.raises(PosteriorError, match="not positive definite"):
+        posterior.covariance()
+
+
+def test_a_head_of_zeros_has_no_best_prior() -> None:
+    with pytest.raises(PosteriorError, match="all zero"):
+        fit_prior_precision(LastLayerLaplace(torch.zeros(2, 3).double(), torch.eye(6).double()))
