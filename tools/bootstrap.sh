@@ -21,7 +21,7 @@ can_apt() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; }
 apt_install() {
     say "installing the Debian packages $*"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # Runs the command rather than trusting its name: version managers put commands
