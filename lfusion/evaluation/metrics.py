@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion
-from scipy.spatial import KDTree
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from lfusion.types import BoolMap, LabelMap, Probabilities
 
@@ -206,8 +205,12 @@ def _probability_of(probabilities: Probabilities, reference: LabelMap) -> NDArra
 
 def _boundary_distances(one: BoolMap, other: BoolMap) -> list[NDArray[np.float64]]:
     """Distances of each boundary's pixels to the nearest pixel of the other boundary."""
-    first, second = (np.argwhere(mask & ~binary_erosion(mask)) for mask in (one, other))
-    return [KDTree(second).query(first)[0], KDTree(first).query(second)[0]]
+    # Not by scipy's KDTree: it crashes while the CPU flushes denormal numbers, as in training.
+    first, second = (mask & ~binary_erosion(mask) for mask in (one, other))
+    return [
+        distance_transform_edt(~second)[first],
+        distance_transform_edt(~first)[second],
+    ]
 
 
 def _require_same_shape(predicted: BoolMap, reference: BoolMap) -> None:
