@@ -52,10 +52,17 @@ def evaluate(
     if json is not None:
         write_json(json, report.as_dict())
     figures = report.summary()
-    table = Table(title=f"{data.name}, {split}: checkpoint {report.checkpoint_id}")
+    title = f"{data.name}, {split}: checkpoint {report.checkpoint_id}"
+    table = Table(title=title, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for key, label in _ROWS:
         value = figures[key]
-        table.add_row(label, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(label, _shown(value))
     Console().print(table)
+
+
+def _shown(value: float | int | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
