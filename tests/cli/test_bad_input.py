@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from lfusion._optional import require
 from lfusion.cli import app
-from lfusion.errors import MissingExtraError
 from lfusion.image import read_mask
 
 GREY = np.tile(np.linspace(20, 220, 128).astype(np.uint8), (96, 1))
@@ -239,31 +235,3 @@ class TestArguments:
         file = heads / "meta.csv" / "rank.json"
         error = Outcome("rank", heads, "--strategy", "random", "--json", file).error
         assert os.strerror(errno.ENOTDIR) in error or os.strerror(errno.EEXIST) in error
-
-
-class TestMissingExtra:
-    def test_names_the_extra(self) -> None:
-        with pytest.raises(MissingExtraError, match=r'pip install "lfusion\[torch\]"'):
-            require("no_such_module", extra="torch")
-
-    def test_what_is_there_is_accepted(self) -> None:
-        require("numpy", extra="torch")
-
-    def test_command_without_torch(self, tmp_path: Path) -> None:
-        # An import system that knows no torch, as in the base installation.
-        code = (
-            "import importlib.machinery as m, sys\n"
-            "find = m.PathFinder.find_spec\n"
-            "m.PathFinder.find_spec = classmethod(\n"
-            "    lambda cls, name, *a: None if name == 'torch' else find(name, *a))\n"
-            "from lfusion.cli import app\n"
-            "app(sys.argv[1:])\n"
-        )
-        arguments = ["predict", "scan.png", "--out", str(tmp_path)]
-        shown = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-        )
-        assert shown.returncode == 2
-        assert shown.stderr.splitlines() == [
-            'error: this needs torch, which is not installed: pip install "lfusion[torch]"'
-        ]
