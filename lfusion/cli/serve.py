@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from lfusion._optional import require
-from lfusion.errors import DatasetError, MissingExtraError
+from lfusion.errors import CheckpointError, DatasetError, MissingExtraError
 
 _LOGGING: dict[str, Any] = {
     "version": 1,
@@ -39,8 +39,12 @@ def serve(
     if not studies.is_dir():
         raise DatasetError(f"expected a folder of images; {studies} is none; create it first")
     if checkpoint is not None and not checkpoint.is_file():
-        raise DatasetError(f"expected a checkpoint file; {checkpoint} is none")
+        raise CheckpointError(f"expected a checkpoint file, found none at {checkpoint}")
     package = _package_folder()
+    from lfusion.checkpoint import Checkpoint, default_checkpoint_path
+
+    # The server loads it too, but only after half a minute of imports on a slow machine.
+    Checkpoint.load(checkpoint or default_checkpoint_path())
     state = (app_state or studies / ".lfusion").resolve()
     conf = {"state": str(state)}
     if checkpoint is not None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -17,8 +17,8 @@ import httpx
 
 from lfusion.errors import LFusionError
 
-START_SECONDS = 180.0
-"""Importing MONAI Label takes 5 s on an idle machine, and a minute on a busy one."""
+START_SECONDS = 300.0
+"""Importing MONAI Label takes 10 s on an idle machine, and minutes on a busy one."""
 
 
 class ServerError(LFusionError):
@@ -40,37 +40,57 @@ def running_server(studies: Path, log: Path, *options: str) -> Iterator[str]:
     Raises:
         ServerError: It ended, or did not answer in time; the message names the log.
     """
-    port = _free_port()
+    port = free_port()
     arguments = ["serve", "--studies", str(studies), "--port", str(port), *options]
+    command = [sys.executable, "-c", "from lfusion.cli import app; app()", *arguments]
+    url = f"http://127.0.0.1:{port}"
+    with running_command(command, f"{url}/info/", log):
+        yield url
+
+
+@contextmanager
+def running_command(command: Sequence[str], probe: str, log: Path) -> Iterator[int]:
+    """Run a server of any kind while the block runs.
+
+    Args:
+        command: What starts it, in the foreground.
+        probe: An address that it answers when it is ready.
+        log: File for everything that it prints.
+
+    Yields:
+        The id of its process group, once it answers.
+
+    Raises:
+        ServerError: It ended, or did not answer in time; the message names the log.
+    """
     with log.open("wb") as output, _ends_on_signals():
         process = subprocess.Popen(
-            [sys.executable, "-c", "from lfusion.cli import app; app()", *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(process, url, log)
-            yield url
+            _wait(process, probe, log)
+            yield process.pid
         finally:
             _end_group(process)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], probe: str, log: Path) -> None:
     """Return when the server answers."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise ServerError(
-                f"the server ended with status {process.returncode}: {' '.join(last)}; see {log}"
-            )
-        try:
-            if httpx.get(f"{url}/info/", timeout=10).is_success:
-                return
-        except httpx.TransportError:
+    with httpx.Client(timeout=10) as http:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                last = " ".join(log.read_text(errors="replace").strip().splitlines()[-1:])
+                raise ServerError(
+                    f"the server ended with status {process.returncode}: {last}; see {log}"
+                )
+            with suppress(httpx.TransportError):
+                if http.get(probe).is_success:
+                    return
             time.sleep(0.1)
     raise ServerError(f"the server did not answer within {START_SECONDS:.0f} s; see {log}")
 
@@ -103,7 +123,7 @@ def _ends_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -116,7 +116,7 @@ def save_label(
     if tag in MAP_TAGS:
         raise RequestError(f"expected the tag of a label; {tag!r} is a map that inference writes")
     instance = app_instance()
-    info = {**_json_object(params), "user": user.username} if user else _json_object(params)
+    info = {**_json_object(params), "user": user.username}
     with _received(label) as received:
         saved = instance.datastore().save_label(
             image, str(received), tag or DefaultLabelTag.FINAL.value, info
