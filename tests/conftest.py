@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# One thread a process, set before torch is imported: the suite runs servers and trainings beside
+# itself, and threads that wait for each other on two cores are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
