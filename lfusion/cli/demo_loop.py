@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -98,7 +100,9 @@ def run_demo(plan: DemoPlan, console: Console) -> Path:
             ):
                 _run_loop(DemoClient(http), cases, plan, report, console)
                 if plan.keep_server:
-                    console.input(f"Serving {studies} at {url}; press Enter to end ")
+                    console.print(f"Serving {studies} at {url}; Ctrl-C ends it", soft_wrap=True)
+                    with suppress(KeyboardInterrupt):
+                        threading.Event().wait()
         except LFusionError:
             console.print(f"The demonstration failed; the server's log is {log}")
             raise

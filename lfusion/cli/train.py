@@ -10,25 +10,31 @@ import typer
 
 from lfusion._optional import require
 from lfusion.cli.console import BadArgumentError, progress_bar
-from lfusion.cli.options import DataFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.progress import Progress, TaskID
 
     from lfusion.image import Dataset
+    from lfusion.model import EncoderConfig
     from lfusion.training import TrainingConfig, TrainingProgress
 
 
 def train(
-    data: DataFolder,
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Folders with images/, masks/ and meta.csv."),
+    ],
     out: Annotated[Path, typer.Option(help="Checkpoint file to write (.safetensors).")],
     split: Annotated[
         str | None, typer.Option(help="Split to train on; default train, or all without splits.")
     ] = None,
     val_split: Annotated[
         str | None, typer.Option(help="Split to stop and calibrate on; default val, if any.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Name of class 1, 2, ...; instead of labels.json.")
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Checkpoint to go on from; a short warm start.")
@@ -39,64 +45,112 @@ def train(
     encoder_weights: Annotated[
         Path | None, typer.Option(help="File with pretrained encoder weights; a new model only.")
     ] = None,
+    encoder_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=TEXT for timm, such as pad_type=same.")
+    ] = None,
+    encoder_mean: Annotated[
+        float | None, typer.Option(help="Grey value subtracted first; default the encoder's.")
+    ] = None,
+    encoder_std: Annotated[
+        float | None, typer.Option(help="Grey value divided by then; default the encoder's.")
+    ] = None,
+    long_side: Annotated[
+        int | None, typer.Option(help="Longer side on the working grid, px.", min=32)
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", min=0)] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps between looks at the validation split.", min=1)
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Looks without a better Dice before it ends.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
 ) -> None:
     """Train a model, fit its posterior and calibrate it."""
     require("torch", extra="torch")
     from lfusion.checkpoint import Checkpoint
-    from lfusion.image import Dataset
+    from lfusion.model.input import InputSpec
     from lfusion.training import train as run
 
-    if start is not None and (encoder is not None or encoder_weights is not None):
+    new_only = (encoder, encoder_weights, encoder_option, encoder_mean, encoder_std, long_side)
+    if start is not None and any(value is not None for value in new_only):
         raise BadArgumentError(
-            "a training that goes on from --start keeps its encoder; "
-            "leave out --encoder and --encoder-weights, or --start"
+            "a training that goes on from --start keeps its encoder and working grid; "
+            "leave out --encoder... and --long-side, or --start"
         )
     if out.is_dir():
         raise BadArgumentError(f"expected a file to write the checkpoint to, {out} is a folder")
-    dataset = Dataset.read(data)
     config = _config(
-        seed, start, encoder, steps=steps, batch_size=batch_size, learning_rate=learning_rate
+        seed,
+        start,
+        encoder=_encoder(encoder, encoder_option or (), encoder_mean, encoder_std),
+        input=None if long_side is None else InputSpec(long_side),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        validate_every=validate_every,
+        patience=patience,
     )
+    training, validation = _parts(data, label, split, val_split)
     with progress_bar("{task.fields[figures]}") as bar:
         checkpoint = run(
-            _training_part(dataset, split),
+            training,
             config,
             start=None if start is None else Checkpoint.load(start),
-            validation=_validation_part(dataset, val_split),
+            validation=validation,
             encoder_weights=encoder_weights,
             on_progress=_shower(bar),
         )
     typer.echo(f"{out}: checkpoint {checkpoint.save(out)}")
 
 
-def _config(
-    seed: int, start: Path | None, encoder: str | None, **given: float | None
-) -> TrainingConfig:
-    """The preset for a new model or a warm start, with what the user asked for."""
+def _encoder(
+    name: str | None, options: Sequence[str], mean: float | None, std: float | None
+) -> EncoderConfig | None:
+    """What was asked for, None when nothing was."""
     from lfusion.model import EncoderConfig
+
+    pairs = [option.partition("=") for option in options]
+    for key, equals, _ in pairs:
+        if not (key and equals):
+            raise BadArgumentError(f"expected --encoder-option NAME=TEXT, got {key!r}")
+    default = EncoderConfig()
+    asked = EncoderConfig(
+        name or default.name,
+        {key: value for key, _, value in pairs},
+        None if mean is None else (mean,) * 3,
+        None if std is None else (std,) * 3,
+    )
+    return None if asked == default else asked
+
+
+def _config(seed: int, start: Path | None, **given: Any) -> TrainingConfig:
+    """The preset for a new model or a warm start, with what the user asked for."""
     from lfusion.training import TrainingConfig
 
     config = TrainingConfig(seed=seed) if start is None else TrainingConfig.quick(seed)
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if encoder is not None:
-        changes["encoder"] = EncoderConfig(encoder)
-    return replace(config, **changes)
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
-def _training_part(dataset: Dataset, split: str | None) -> Dataset:
-    if split is None and not dataset.splits:
-        return dataset
-    return dataset.split(split or "train")
+def _parts(
+    roots: Sequence[Path], names: Sequence[str] | None, split: str | None, val_split: str | None
+) -> tuple[Dataset, Dataset | None]:
+    """The training and the validation images of all folders together."""
+    from lfusion.image import Dataset
 
-
-def _validation_part(dataset: Dataset, split: str | None) -> Dataset | None:
-    if split is None and "val" not in dataset.splits:
-        return None
-    return dataset.split(split or "val")
+    datasets = [Dataset.read(root) for root in roots]
+    if names:
+        labels = {name: number for number, name in enumerate(names, start=1)}
+        datasets = [replace(dataset, labels=labels) for dataset in datasets]
+    training = [
+        d if split is None and not d.splits else d.split(split or "train") for d in datasets
+    ]
+    held_out = [
+        d.split(val_split or "val") for d in datasets if val_split is not None or "val" in d.splits
+    ]
+    return Dataset.join(training), Dataset.join(held_out) if held_out else None
 
 
 def _shower(bar: Progress) -> Callable[[TrainingProgress], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -133,6 +133,27 @@ class Dataset:
         )
         labels = read_labels(labels_path) if labels_path.exists() else _found_labels(cases)
         return cls(cases, labels, root)
+
+    @classmethod
+    def join(cls, datasets: Sequence[Dataset]) -> Dataset:
+        """Put datasets of the same classes together, in the given order.
+
+        Args:
+            datasets: At least one; ids are unique over all of them.
+
+        Raises:
+            DatasetError: If the datasets name their classes differently, or share an id.
+        """
+        first, *others = datasets
+        for other in others:
+            if other.labels != first.labels:
+                raise DatasetError(
+                    f"expected datasets with the same labels, got {first.labels} in {first.root} "
+                    f"and {other.labels} in {other.root}; name them alike in labels.json"
+                )
+        if not others:
+            return first
+        return cls(tuple(case for dataset in datasets for case in dataset), first.labels)
 
     @property
     def splits(self) -> tuple[str, ...]:

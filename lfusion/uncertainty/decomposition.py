@@ -67,7 +67,7 @@ def decompose(
         epistemic: V between class contrasts (`posterior.contrast_covariance`).
         aleatoric: PPᵀ + diag(d) between class contrasts
             (`LogitDistribution.contrast_covariance`).
-        theta_nodes: nodes over θ; 5 for two classes, 16 otherwise.
+        theta_nodes: nodes over θ; 7 for two classes, 16 otherwise.
         eta_nodes: nodes over η; 9 for two classes, 16 otherwise.
 
     Source:
@@ -75,7 +75,7 @@ def decompose(
     """
     classes = mean.shape[1]
     if classes == 2:
-        theta, eta = (_nodes(1, n, mean) for n in (theta_nodes or 5, eta_nodes or 9))
+        theta, eta = (_nodes(1, n, mean) for n in (theta_nodes or 7, eta_nodes or 9))
         # z_1 − z_0 = −√2 Uᵀz
         scale = 2.0**0.5
         difference = mean[:, 1] - mean[:, 0]
