@@ -52,8 +52,8 @@ def train(
         start: checkpoint to go on from. Its architecture, working grid and the curvature of
             images outside `dataset` are kept.
         validation: held-out labelled images for early stopping and calibration. Without them the
-            last weights are taken, the temperature of `start` (or 1) is kept, and the usual range
-            of the scores is that of the training images.
+            last weights are taken and the calibration of `start` is kept; a new network keeps the
+            temperature 1, and the usual range of its scores is that of the training images.
         encoder_weights: local file with pretrained weights for a new network.
         on_progress: called after each step of each stage.
         should_stop: asked before each optimiser step.
@@ -92,7 +92,7 @@ def train(
     checkpoint = Checkpoint(
         network=network.cpu().requires_grad_(False),
         posterior=posterior,
-        calibration=Calibration(start.calibration.temperature if start else 1.0),
+        calibration=start.calibration if start else Calibration(),
         labels=labels,
         input=spec,
         fingerprint=Fingerprint(
@@ -104,6 +104,8 @@ def train(
         ),
         inherited_ggn=inherited,
     )
+    if start is not None and not held_out:
+        return checkpoint
     return calibrate(checkpoint, dataset, validation if held_out else None, held_out, report)
 
 

@@ -105,7 +105,10 @@ def test_a_warm_start_keeps_the_curvature_of_earlier_images_once(
     assert own[1].trace() == pytest.approx(float(own[0].trace()), rel=0.2)
     assert first.fingerprint.parent == start.id
     assert second.fingerprint.parent == first.id
+    # two corrected images say nothing of the usual range of scores
     assert first.calibration.temperature == start.calibration.temperature
+    for name, values in start.calibration.reference.items():
+        np.testing.assert_array_equal(first.calibration.reference[name], values)
     assert start.id == Checkpoint.load(tiny_checkpoint).id
 
 
