@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from lfusion.types import BoolMap, LabelMap, Probabilities
+from lfusion.types import BoolMap, Probabilities
 
 CALIBRATION_BINS = 15
 
+Mask: TypeAlias = NDArray[np.bool_]
+"""[height, width]; of any size, as the metrics themselves refuse masks of two sizes."""
+Labels: TypeAlias = NDArray[np.uint8]
+"""[height, width], class number a pixel; of any size, as the metrics refuse a misfit."""
 
-def dice(predicted: BoolMap, reference: BoolMap) -> float:
+
+def dice(predicted: Mask, reference: Mask) -> float:
     """Return the overlap 2 |P ∩ R| / (|P| + |R|), in [0, 1].
 
     Both empty: 1. One empty: 0.
@@ -42,7 +48,7 @@ def dice(predicted: BoolMap, reference: BoolMap) -> float:
     return 1.0 if size == 0 else 2 * int((predicted & reference).sum()) / size
 
 
-def hausdorff95_px(predicted: BoolMap, reference: BoolMap) -> float:
+def hausdorff95_px(predicted: Mask, reference: Mask) -> float:
     """Return the 95th percentile Hausdorff distance of two boundaries, in pixels.
 
     The larger of the two directed 95th percentiles (linear interpolation) of the distances
@@ -68,9 +74,7 @@ def hausdorff95_px(predicted: BoolMap, reference: BoolMap) -> float:
     return max(float(np.percentile(d, 95)) for d in _boundary_distances(predicted, reference))
 
 
-def normalised_surface_dice(
-    predicted: BoolMap, reference: BoolMap, tolerance_px: float = 2.0
-) -> float:
+def normalised_surface_dice(predicted: Mask, reference: Mask, tolerance_px: float = 2.0) -> float:
     """Return the share of both boundaries that lies within a tolerance of the other one.
 
     (|{p : d(p, ∂R) ≤ t}| + |{r : d(r, ∂P) ≤ t}|) / (|∂P| + |∂R|), counted in boundary pixels
@@ -99,7 +103,7 @@ def normalised_surface_dice(
     return float(np.mean(distances <= tolerance_px))
 
 
-def negative_log_likelihood(probabilities: Probabilities, reference: LabelMap) -> float:
+def negative_log_likelihood(probabilities: Probabilities, reference: Labels) -> float:
     """Return the mean over pixels of -log p(reference class), nats; 0 is perfect.
 
     A probability of 0 counts as the smallest positive float32, so that the result is finite.
@@ -118,7 +122,7 @@ def negative_log_likelihood(probabilities: Probabilities, reference: LabelMap) -
     return float(np.mean(-np.log(np.maximum(p, np.finfo(np.float32).tiny))))
 
 
-def brier_score(probabilities: Probabilities, reference: LabelMap) -> float:
+def brier_score(probabilities: Probabilities, reference: Labels) -> float:
     """Return the mean over pixels of Σ_c (p_c - [reference = c])², in [0, 2]; 0 is perfect.
 
     Args:
@@ -154,7 +158,7 @@ class Reliability:
 
     @classmethod
     def of(
-        cls, probabilities: Probabilities, reference: LabelMap, bins: int = CALIBRATION_BINS
+        cls, probabilities: Probabilities, reference: Labels, bins: int = CALIBRATION_BINS
     ) -> Reliability:
         """Count the pixels of one image.
 
@@ -196,7 +200,7 @@ def expected_calibration_error(reliability: Reliability) -> float:
     return float(gap) / pixels if pixels else 0.0
 
 
-def _probability_of(probabilities: Probabilities, reference: LabelMap) -> NDArray[np.float64]:
+def _probability_of(probabilities: Probabilities, reference: Labels) -> NDArray[np.float64]:
     """Probability of the reference class, [H, W]."""
     _require_comparable(probabilities, reference)
     index = reference[None].astype(np.intp)
@@ -213,12 +217,12 @@ def _boundary_distances(one: BoolMap, other: BoolMap) -> list[NDArray[np.float64
     ]
 
 
-def _require_same_shape(predicted: BoolMap, reference: BoolMap) -> None:
+def _require_same_shape(predicted: Mask, reference: Mask) -> None:
     if predicted.shape != reference.shape:
         raise ValueError(f"expected masks of one shape, got {predicted.shape}, {reference.shape}")
 
 
-def _require_comparable(probabilities: Probabilities, reference: LabelMap) -> None:
+def _require_comparable(probabilities: Probabilities, reference: Labels) -> None:
     classes, *shape = probabilities.shape
     if tuple(shape) != reference.shape:
         raise ValueError(f"expected a reference of shape {tuple(shape)}, got {reference.shape}")

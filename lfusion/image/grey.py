@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.types import GreyImage, LabelMap
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _ROUNDING = 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ class UltrasoundImage:
             )
 
 
-def to_pixel_size(value: PixelSize | float) -> PixelSize:
+def to_pixel_size(value: Sequence[float] | float) -> PixelSize:
     """Check a pixel size in mm.
 
     Args:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # What Pillow raises on damaged files: its decoders pass on what they stumble over.
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image.dicom import dicom_size, read_dicom
@@ -21,10 +24,7 @@ from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
 from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
 from lfusion.image.sector import sector_mask
 from lfusion.image.volumes import read_volume, volume_size
-from lfusion.types import GreyImage, LabelMap, PixelSize
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from lfusion.types import GreyImage, LabelMap
 
 
 def read_image(path: str | os.PathLike[str]) -> UltrasoundImage:
@@ -97,7 +97,7 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 def as_ultrasound_image(
     source: UltrasoundImage | NDArray[Any] | str | os.PathLike[str],
-    pixel_size_mm: PixelSize | float | None = None,
+    pixel_size_mm: Sequence[float] | float | None = None,
 ) -> UltrasoundImage:
     """Accept an image in any of the forms that callers have it in.
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from lfusion.types import BoolMap, GreyImage
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _LONGEST_SIDE = 192
 """Blocks along the longer side: text strokes vanish, a fan keeps its shape, any size is fast."""
@@ -83,7 +79,7 @@ def _tissue(occupied: BoolMap) -> BoolMap:
     return tissue
 
 
-def _convex_hull(blocks: BoolMap, block: int, height: int, width: int) -> BoolMap:
+def _convex_hull(blocks: NDArray[np.bool_], block: int, height: int, width: int) -> BoolMap:
     rows = np.flatnonzero(blocks.any(axis=1))
     first = blocks[rows].argmax(axis=1)
     last = blocks.shape[1] - 1 - blocks[rows, ::-1].argmax(axis=1)

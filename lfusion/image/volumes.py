@@ -6,16 +6,14 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import SimpleITK
+from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries, suffix_of
 from lfusion.image.image import Geometry
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _sitk: Any = SimpleITK  # half of its functions have no types
 _IMAGE_IO = {

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import suffix_of
@@ -17,23 +18,19 @@ from lfusion.image.grey import to_labels
 from lfusion.image.image import Geometry, UltrasoundImage
 from lfusion.image.pictures import write_picture
 from lfusion.image.volumes import write_volume
-from lfusion.types import FloatMap, LabelMap
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TIFF = (".tif", ".tiff")
 _VOLUMES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
 def write_mask(
-    path: str | os.PathLike[str], mask: LabelMap, like: UltrasoundImage | None = None
+    path: str | os.PathLike[str], mask: NDArray[Any], like: UltrasoundImage | None = None
 ) -> None:
     """Write a mask of class numbers as 8-bit integers.
 
     Args:
         path: `.png` or `.tif` (which hold no geometry), `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
-        mask: [height, width], class numbers from 0 to 255.
+        mask: [height, width], class numbers from 0 to 255 as booleans, integers or whole floats.
         like: The image it belongs to, whose place in space the file gets.
 
     Raises:
@@ -44,7 +41,9 @@ def write_mask(
 
 
 def write_map(
-    path: str | os.PathLike[str], values: FloatMap, like: UltrasoundImage | None = None
+    path: str | os.PathLike[str],
+    values: NDArray[np.floating[Any]],
+    like: UltrasoundImage | None = None,
 ) -> None:
     """Write a map of real numbers as float32.
 

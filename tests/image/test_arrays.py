@@ -93,6 +93,6 @@ def test_given_pixel_size_wins_over_the_image_and_leaves_its_place(tmp_path: Pat
 
 
 @pytest.mark.parametrize("size", [0, -0.1, float("nan"), float("inf"), (0.1, 0), (1, 2, 3)])
-def test_pixel_size_must_be_positive(size: Any) -> None:
+def test_pixel_size_must_be_positive(size: float | tuple[float, ...]) -> None:
     with pytest.raises(ImageError, match="positive"):
         as_ultrasound_image(np.zeros((2, 3)), size)
