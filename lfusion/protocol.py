@@ -30,6 +30,11 @@ MAP_TAGS = ("epistemic", "aleatoric", "total")
 """Datastore tags of the uncertainty maps; total = epistemic + aleatoric at each pixel."""
 
 
+MAP_SUFFIX = ".nii"
+"""Format of the maps: float32 NIfTI keeps the image's place in space and opens in 3D Slicer and
+napari; compressing three maps would take longer (0.1 s for 800 x 540) than most predictions."""
+
+
 class _Message(BaseModel):
     """Base of all messages: immutable, and never NaN or infinity on the wire."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -73,7 +73,8 @@ def _extended(app: FastAPI) -> FastAPI:
     app.router.routes[:] = app.router.routes[theirs:] + app.router.routes[:theirs]
     # MONAI Label lets every page that a browser shows read the images. (Its setting for this
     # cannot be used: with it, the training process fails to print its own settings.)
-    app.user_middleware[:] = [m for m in app.user_middleware if m.cls is not CORSMiddleware]
+    kept = [entry for entry in app.user_middleware if cast(object, entry.cls) != CORSMiddleware]
+    app.user_middleware[:] = kept
     for kind, handle in _HANDLERS.items():
 
         def respond(

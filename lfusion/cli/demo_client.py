@@ -17,6 +17,7 @@ from lfusion.errors import LFusionError
 from lfusion.image import read_mask
 from lfusion.protocol import (
     INFO_KEY,
+    MAP_SUFFIX,
     MODEL_NAME,
     ErrorBody,
     InferResult,
@@ -115,7 +116,7 @@ class DemoClient:
         """
         reply = self._ask("GET", "/datastore/label", params={"label": image_id, "tag": tag})
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "map.nii.gz"
+            file = Path(folder) / f"map{MAP_SUFFIX}"
             file.write_bytes(reply.content)
             values: FloatMap = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
         return values.reshape(values.shape[-2:])

@@ -14,13 +14,10 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lfusion.image import Geometry, UltrasoundImage, read_image, write_map, write_mask
 from lfusion.predictor import Prediction
-from lfusion.protocol import MAP_TAGS, InferResult, Latencies
+from lfusion.protocol import MAP_SUFFIX, MAP_TAGS, InferResult, Latencies
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.errors import RequestError
 from monailabel_app.lib.served import ServedModel
-
-MAP_SUFFIX = ".nii.gz"
-"""Float32 with geometry, opened by 3D Slicer, napari and every medical image library."""
 
 _LOSSLESS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 _FLAT = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")

@@ -67,7 +67,8 @@ def served(
     Image.fromarray(np.zeros_like(pixels)).save(studies / "black.png")
     (studies / "notes.png").write_text("this is no picture")
     # NIfTI's first axis is x: columns.
-    nibabel.save(nibabel.Nifti1Image(pixels.T[:, :, None], ROTATED), studies / "rotated.nii.gz")
+    volume = nibabel.Nifti1Image(pixels.T[:, :, None], ROTATED)  # type: ignore[no-untyped-call]
+    nibabel.save(volume, studies / "rotated.nii.gz")
     options = ["--checkpoint", str(tiny_checkpoint)]
     with (
         running_server(studies, studies.parent / "server.log", *options) as url,

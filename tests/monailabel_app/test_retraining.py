@@ -79,7 +79,10 @@ class TestTraining:
     ) -> None:
         truth = read_mask(heads / "masks" / "head01.png")
         slicer = tmp_path / "label.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(truth.T[:, :, None], np.diag([-1, -1, 1, 1])), slicer)
+        drawn = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
+            truth.T[:, :, None], np.diag([-1, -1, 1, 1])
+        )
+        nibabel.save(drawn, slicer)
         label(store, heads, "head00")
         store.save_label("head01", str(slicer), "final", {"label_info": [{"name": "fetal head"}]})
         cases, skipped = collect_cases(store, served.labels(), tmp_path)

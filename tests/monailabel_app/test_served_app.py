@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lfusion.image import read_mask
-from lfusion.protocol import InferResult
+from lfusion.protocol import MAP_SUFFIX, InferResult
 
 if TYPE_CHECKING:
     from tests.monailabel_app.conftest import Served
@@ -42,11 +42,13 @@ def infer(served: Served, image: str, **params: Any) -> tuple[bytes, dict[str, A
     return mask.content, scalars.json()
 
 
-def nifti(content: bytes, folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def nifti(
+    content: bytes, folder: Path, suffix: str = ".nii.gz"
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """[height, width] and affine of one slice, read by a library that we do not write with."""
-    file = folder / "received.nii.gz"
+    file = folder / f"received{suffix}"
     file.write_bytes(content)
-    volume = nibabel.load(file)
+    volume: Any = nibabel.load(file)
     assert volume.shape[2:] == (1,)
     return np.asanyarray(volume.dataobj)[:, :, 0].T, volume.affine
 
@@ -54,7 +56,7 @@ def nifti(content: bytes, folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 def fetch_map(served: Served, image: str, tag: str, folder: Path) -> NDArray[Any]:
     reply = served.http.get("/datastore/label", params={"label": image, "tag": tag})
     assert reply.is_success, reply.text
-    return nifti(reply.content, folder)[0]
+    return nifti(reply.content, folder, MAP_SUFFIX)[0]
 
 
 def error_of(reply: httpx.Response) -> tuple[int, str, str]:
@@ -147,7 +149,7 @@ class TestPrediction:
         np.testing.assert_array_equal(mask, expected)
 
     def test_a_rotated_nifti_keeps_its_place(self, served: Served, tmp_path: Path) -> None:
-        source = nibabel.load(served.studies / "rotated.nii.gz")
+        source: Any = nibabel.load(served.studies / "rotated.nii.gz")
         expected = served.model.predictor()(served.studies / "rotated.nii.gz").mask
         content, params = infer(served, "rotated", result_extension=".nii.gz")
         mask, affine = nifti(content, tmp_path)
