@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_a_ranking_is_a_permutation_by_falling_score(scores: dict[str, float]) -
     ranked = rank(scores)
     assert sorted(image.id for image in ranked) == sorted(scores)
     assert [image.rank for image in ranked] == list(range(1, len(scores) + 1))
-    assert all(a.score >= b.score for a, b in zip(ranked, ranked[1:], strict=False))
+    assert all(a.score >= b.score for a, b in pairwise(ranked))
     assert ranked == rank(dict(reversed(scores.items())))
 
 
@@ -46,8 +47,10 @@ def test_the_area_score_does_not_depend_on_resolution() -> None:
     chance = np.random.default_rng(0)
     values = chance.random((6, 8)).astype(np.float32)
     mask = (chance.random((6, 8)) > 0.5).astype(np.uint8)
-    finer = [np.kron(x, np.ones((3, 3), x.dtype)) for x in (values, mask)]
-    assert per_sqrt_area_score(*finer) == pytest.approx(per_sqrt_area_score(values, mask))
+    finer = per_sqrt_area_score(
+        np.kron(values, np.ones((3, 3), np.float32)), np.kron(mask, np.ones((3, 3), np.uint8))
+    )
+    assert finer == pytest.approx(per_sqrt_area_score(values, mask))
 
 
 def test_an_empty_mask_keeps_the_score_finite() -> None:

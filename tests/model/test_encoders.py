@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,10 @@ def test_any_timm_pyramid_has_the_strides_it_says(name: str) -> None:
 
 
 def test_a_grey_image_is_normalised_like_the_three_equal_channels_it_stands_for() -> None:
-    config = EncoderConfig("tiny", mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
-    encoder = build_encoder(config).eval()
+    mean, std = (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)
+    encoder = build_encoder(EncoderConfig("tiny", mean=mean, std=std)).eval()
     grey = torch.rand(2, 1, 16, 16)
-    by_hand = torch.cat([(grey - m) / s for m, s in zip(config.mean, config.std)], 1)
+    by_hand = torch.cat([(grey - m) / s for m, s in zip(mean, std, strict=True)], 1)
     for ours, theirs in zip(encoder(grey), encoder.backbone(by_hand), strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -54,18 +55,20 @@ def test_the_imagenet_weights_beside_the_repository_load(shared_weights: Path) -
         "timm:mobilenetv2_100", {"pad_type": "same"}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     )
     encoder = build_encoder(config)
-    before = encoder.backbone.conv_stem.weight.clone()
+    before = encoder.backbone.get_parameter("conv_stem.weight").clone()
     load_encoder_weights(encoder, shared_weights / "mobilenetv2_100.imagenet.safetensors")
-    assert not torch.equal(before, encoder.backbone.conv_stem.weight)
+    assert not torch.equal(before, encoder.backbone.get_parameter("conv_stem.weight"))
     assert has_placeholder_norms(encoder)
 
 
 class _Evil:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
         return print, ("executed",)
 
 
-def test_a_pickle_that_would_execute_is_refused(tmp_path: Path, capsys) -> None:
+def test_a_pickle_that_would_execute_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"weight": _Evil()}, path)
     with pytest.raises(EncoderError, match="more than weights"):
@@ -109,11 +112,11 @@ def test_an_unknown_encoder_is_named(name: str, message: str) -> None:
 
 def test_norm_layers_stay_in_eval_mode() -> None:
     encoder = build_encoder(EncoderConfig("tiny"))
-    statistics = encoder.backbone.stages[0][1].running_mean.clone()
+    statistics = encoder.backbone.get_buffer("stages.0.1.running_mean").clone()
     encoder.train()
     encoder(torch.rand(4, 1, 16, 16))
-    torch.testing.assert_close(encoder.backbone.stages[0][1].running_mean, statistics)
-    assert encoder.backbone.stages[0][0].training
+    torch.testing.assert_close(encoder.backbone.get_buffer("stages.0.1.running_mean"), statistics)
+    assert encoder.backbone.get_submodule("stages.0.0").training
 
 
 def test_recentring_changes_the_statistics_but_not_the_function() -> None:
@@ -129,6 +132,7 @@ def test_recentring_changes_the_statistics_but_not_the_function() -> None:
         for ours, theirs in zip(encoder(other), before, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     # the first norm now sees inputs of its own mean and variance
-    norm = encoder.backbone.stages[0][1]
-    inputs = encoder.backbone.stages[0][0]((batch.expand(-1, 3, -1, -1) - 0.5) / 0.5)
-    torch.testing.assert_close(norm.running_mean, inputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    mean = encoder.backbone.get_buffer("stages.0.1.running_mean")
+    convolution = encoder.backbone.get_submodule("stages.0.0")
+    inputs = convolution((batch.expand(-1, 3, -1, -1) - 0.5) / 0.5)
+    torch.testing.assert_close(mean, inputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)

@@ -51,10 +51,14 @@ def test_training_learns(tiny_checkpoint: Path, dataset: Dataset) -> None:
     )
     fit = [p for p in seen if p.stage == "fit"]
     assert [p.step for p in fit] == list(range(1, 61))
-    assert fit[-1].loss < 0.7 * fit[0].loss
-    assert fit[0].dice is None
-    assert fit[-1].best_dice > 0.7
-    assert fit[-1].seconds_left == 0
+    first, last = fit[0], fit[-1]
+    assert first.loss is not None
+    assert last.loss is not None
+    assert last.loss < 0.7 * first.loss
+    assert first.dice is None
+    assert last.best_dice is not None
+    assert last.best_dice > 0.7
+    assert last.seconds_left == 0
     assert [p.step for p in seen if p.stage == "posterior"] == list(range(1, 9))
     assert [p.step for p in seen if p.stage == "calibration"] == [1, 2]
 
@@ -98,9 +102,11 @@ def test_a_warm_start_keeps_the_curvature_of_earlier_images_once(
     few = replace(dataset, cases=dataset.split("test").cases[:2])
     first = train(few, replace(CONFIG, steps=1), start=start, device="cpu")
     second = train(few, replace(CONFIG, steps=1), start=first, device="cpu")
+    own = []
     for checkpoint in (first, second):
+        assert checkpoint.inherited_ggn is not None
         torch.testing.assert_close(checkpoint.inherited_ggn, start.posterior.ggn)
-    own = [c.posterior.ggn - c.inherited_ggn for c in (first, second)]
+        own.append(checkpoint.posterior.ggn - checkpoint.inherited_ggn)
     # the same two images, under nearly the same weights: counted once, not twice
     assert own[1].trace() == pytest.approx(float(own[0].trace()), rel=0.2)
     assert first.fingerprint.parent == start.id

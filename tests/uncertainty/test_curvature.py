@@ -28,7 +28,7 @@ def test_the_ggn_is_the_hessian_of_the_summed_cross_entropy(classes: int) -> Non
         logits = _logits(features, flat.view_as(weight))
         return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 
-    hessian = torch.autograd.functional.hessian(loss, weight.flatten())
+    hessian = torch.func.jacrev(torch.func.jacrev(loss))(weight.flatten())
     ggn = full_ggn(
         features,
         softmax_curvature(_logits(features, weight).softmax(1)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from scipy.stats import spearmanr
 
 from lfusion.model import LogitDistribution
 from lfusion.uncertainty import (
+    LastLayerLaplace,
     contrast_covariance,
     decompose,
     decompose_monte_carlo,
@@ -17,8 +19,12 @@ from lfusion.uncertainty import (
 from lfusion.uncertainty.decomposition import entropy
 from lfusion.uncertainty.gauge import contrast_basis
 
+MakePosterior = Callable[[int], tuple[LastLayerLaplace, torch.Tensor]]
 
-def _field(classes: int, seed: int, epistemic: float, aleatoric: float):
+
+def _field(
+    classes: int, seed: int, epistemic: float, aleatoric: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Random μ, V and A with the given standard deviations on a 6×7 grid."""
     chance = torch.Generator().manual_seed(seed)
     mean = 3 * torch.randn(1, classes, 6, 7, generator=chance)
@@ -86,7 +92,9 @@ def test_a_shift_common_to_all_logits_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_closed_form_agrees_with_monte_carlo(make_posterior, classes: int) -> None:
+def test_the_closed_form_agrees_with_monte_carlo(
+    make_posterior: MakePosterior, classes: int
+) -> None:
     posterior, features = make_posterior(classes)
     posterior = posterior.with_prior_precision(20.0)
     chance = torch.Generator().manual_seed(2)

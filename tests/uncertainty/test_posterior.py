@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from lfusion.uncertainty.curvature import with_bias
 from lfusion.uncertainty.gauge import contrast_basis
 from lfusion.uncertainty.posterior import log_marginal_likelihood
 
+MakePosterior = Callable[[int], tuple[LastLayerLaplace, torch.Tensor]]
+
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_the_basis_is_orthonormal_and_blind_to_a_common_shift(classes: int) -> None:
@@ -25,7 +29,9 @@ def test_the_basis_is_orthonormal_and_blind_to_a_common_shift(classes: int) -> N
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_predictive_covariance_is_that_of_explicit_jacobians(make_posterior, classes):
+def test_the_predictive_covariance_is_that_of_explicit_jacobians(
+    make_posterior: MakePosterior, classes: int
+) -> None:
     posterior, features = make_posterior(classes)
     fast = contrast_covariance(features, posterior.contrast_covariance_factor())
     basis = contrast_basis(classes, posterior.ggn)
@@ -37,7 +43,7 @@ def test_the_predictive_covariance_is_that_of_explicit_jacobians(make_posterior,
         torch.testing.assert_close(fast[0, :, :, row, column], slow, rtol=1e-9, atol=1e-12)
 
 
-def test_the_covariance_is_that_of_sampled_heads(make_posterior) -> None:
+def test_the_covariance_is_that_of_sampled_heads(make_posterior: MakePosterior) -> None:
     posterior, _ = make_posterior(3)
     heads = sample_weights(posterior, 40_000, torch.Generator().manual_seed(0))
     sampled = torch.cov(heads.flatten(1).T)
@@ -45,7 +51,7 @@ def test_the_covariance_is_that_of_sampled_heads(make_posterior) -> None:
     assert (sampled - exact).abs().max() < 0.05 * exact.diagonal().max()
 
 
-def test_the_common_shift_of_all_logits_is_left_out(make_posterior) -> None:
+def test_the_common_shift_of_all_logits_is_left_out(make_posterior: MakePosterior) -> None:
     """The gauge trap: that direction keeps the prior's variance and would drown the rest."""
     posterior, features = make_posterior(3)
     weak_prior = posterior.with_prior_precision(1e-6)
@@ -72,7 +78,9 @@ def test_a_larger_prior_precision_never_increases_the_variance(tau: float, facto
     assert (narrow <= wide * (1 + 1e-9)).all()
 
 
-def test_the_fitted_prior_precision_maximises_the_marginal_likelihood(make_posterior) -> None:
+def test_the_fitted_prior_precision_maximises_the_marginal_likelihood(
+    make_posterior: MakePosterior,
+) -> None:
     fitted = fit_prior_precision(make_posterior(3)[0])
     best = log_marginal_likelihood(fitted, -50.0)
     for factor in (0.5, 0.9, 1.1, 2.0):
