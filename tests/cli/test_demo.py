@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -14,7 +14,13 @@ from lfusion.cli.demo_loop import DemoPlan, run_demo
 from lfusion.cli.server_process import ServerError
 
 
+def children() -> set[int]:
+    """Ids of all processes below this one; other tests may have a server of theirs."""
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
 def test_the_table_the_means_and_the_report(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    before = children()
     printed = Console(file=StringIO(), width=100)
     plan = DemoPlan(tmp_path, corrections=1, images=5, steps=2, checkpoint=tiny_checkpoint)
 
@@ -33,14 +39,15 @@ def test_the_table_the_means_and_the_report(tiny_checkpoint: Path, tmp_path: Pat
     assert "Mean Dice of the 4 untouched images" in text
     with Image.open(report) as picture:
         assert min(picture.size) > 400
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == before
 
 
 def test_a_failure_names_the_log_and_leaves_nothing(tmp_path: Path) -> None:
+    before = children()
     printed = Console(file=StringIO(), width=300)
     plan = DemoPlan(tmp_path, images=1, checkpoint=tmp_path / "missing.safetensors")
     with pytest.raises(ServerError, match=r"found none at .*missing\.safetensors"):
         run_demo(plan, printed)
     assert isinstance(printed.file, StringIO)
     assert str(tmp_path / "server.log") in printed.file.getvalue()
-    assert psutil.Process().children(recursive=True) == []
+    assert children() == before

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from lfusion.cli.server_process import ServerError, free_port, running_command

@@ -50,7 +50,7 @@ def nifti(
     file.write_bytes(content)
     volume: Any = nibabel.load(file)
     assert volume.shape[2:] == (1,)
-    return np.asanyarray(volume.dataobj)[:, :, 0].T, volume.affine
+    return np.array(volume.dataobj)[:, :, 0].T, volume.affine
 
 
 def fetch_map(served: Served, image: str, tag: str, folder: Path) -> NDArray[Any]:
