@@ -25,7 +25,7 @@ from torch import Tensor
 from lfusion.errors import CheckpointError, LFusionError
 from lfusion.model import NetworkConfig, SegmentationNetwork
 from lfusion.model.input import InputSpec
-from lfusion.uncertainty import Calibration, LastLayerLaplace
+from lfusion.uncertainty import Calibration, FullCurvature, LastLayerLaplace
 
 FORMAT = "lfusion-checkpoint"
 VERSION = 1
@@ -230,7 +230,7 @@ def _assemble(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chec
         network=network.eval().requires_grad_(False),
         posterior=LastLayerLaplace(
             head_weight(network),
-            tensors["posterior.ggn"],
+            FullCurvature(tensors["posterior.ggn"]),
             float(content["prior_precision"]),
             float(content["posterior_temperature"]),
         ),

@@ -19,7 +19,7 @@ from lfusion.errors import NonFiniteError
 from lfusion.image import UltrasoundImage, as_ultrasound_image
 from lfusion.model.input import resample
 from lfusion.types import FloatMap, LabelMap, PixelSize, Probabilities
-from lfusion.uncertainty import Decomposition, contrast_covariance, decompose
+from lfusion.uncertainty import Decomposition, decompose
 from lfusion.uncertainty.gauge import contrast_basis
 
 HEAD_LABEL = "fetal head"
@@ -96,8 +96,7 @@ class Predictor:
         self.device = choose_device(device)
         self._network = checkpoint.network.to(self.device)
         self._basis = contrast_basis(checkpoint.posterior.classes, torch.zeros(())).to(self.device)
-        factor = checkpoint.posterior.contrast_covariance_factor()
-        self._posterior_factor = factor.float().to(self.device)
+        self._covariance = checkpoint.posterior.covariance.to(torch.zeros(()).to(self.device))
 
     def __call__(
         self,
@@ -165,7 +164,7 @@ class Predictor:
             raise NonFiniteError(
                 "the network's logits are not finite for this image; check its grey values"
             )
-        epistemic = contrast_covariance(features, self._posterior_factor)
+        epistemic = self._covariance.contrasts(features)
         return LogitMoments(
             mean=distribution.mean,
             epistemic=epistemic * sector[:, :, None],

@@ -22,6 +22,7 @@ from lfusion.training.data import Sample, load_samples, to_grid
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
 from lfusion.uncertainty import (
     Calibration,
+    FullCurvature,
     LastLayerLaplace,
     expected_curvature,
     fit_prior_precision,
@@ -86,9 +87,8 @@ def train(
     report = on_progress or (lambda _: None)
     own = network_curvature(network, samples, config.seed, report)
     inherited = _inherited(start)
-    posterior = fit_prior_precision(
-        LastLayerLaplace(head_weight(network), own if inherited is None else inherited + own)
-    )
+    ggn = own if inherited is None else inherited + own
+    posterior = fit_prior_precision(LastLayerLaplace(head_weight(network), FullCurvature(ggn)))
     checkpoint = Checkpoint(
         network=network.cpu().requires_grad_(False),
         posterior=posterior,

@@ -7,6 +7,8 @@ matrix φ̃ᵀ diag(Λ_ab) φ̃, so no Jacobian is ever built. It is the exact H
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -50,12 +52,25 @@ def full_ggn(
         [C·(D + 1), C·(D + 1)], rows ordered class by class, the bias last within a class.
     """
     phi = with_bias(features).double()
-    classes, dim = curvature.shape[1], phi.shape[1]
     weighted = (curvature * weight[:, None]).double().movedim((1, 2), (-2, -1)).flatten(0, 2)
+    return weighted_gram(phi, curvature.shape[1], lambda a, b: weighted[:, a, b])
+
+
+def weighted_gram(
+    phi: Float[Tensor, "pixels dim"], classes: int, weight: Callable[[int, int], Tensor]
+) -> Float[Tensor, "parameters parameters"]:
+    """Return the symmetric matrix whose block (a, b) is φ̃ᵀ diag(weight(a, b)) φ̃.
+
+    Args:
+        phi: φ̃.
+        classes: blocks a side.
+        weight: of the pixels, for a ≤ b; asked once each, so that no pixel needs all at once.
+    """
+    dim = phi.shape[1]
     blocks = phi.new_zeros(classes, dim, classes, dim)
     for a in range(classes):
         for b in range(a, classes):
-            gram = phi.T @ (phi * weighted[:, a, b, None])
+            gram = phi.T @ (phi * weight(a, b)[:, None])
             blocks[a, :, b] = gram
             blocks[b, :, a] = gram
     return blocks.reshape(classes * dim, classes * dim)

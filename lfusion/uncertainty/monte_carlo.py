@@ -15,12 +15,7 @@ def sample_weights(
     posterior: LastLayerLaplace, n: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draw `n` heads from N(W, Σ), [n, C, D + 1], without touching any module."""
-    # Σ = (LLᵀ)⁻¹, so L⁻ᵀε has covariance Σ
-    lower = torch.linalg.cholesky(posterior.precision())
-    noise = torch.randn(len(lower), n, generator=generator, dtype=lower.dtype, device=lower.device)
-    drawn = torch.linalg.solve_triangular(lower.T, noise, upper=True)
-    heads: Tensor = posterior.weight + drawn.T.reshape(n, *posterior.weight.shape)
-    return heads
+    return posterior.weight + posterior.covariance.sample(n, generator)
 
 
 def decompose_monte_carlo(

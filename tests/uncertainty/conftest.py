@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lfusion.uncertainty import LastLayerLaplace, full_ggn, softmax_curvature
+from lfusion.uncertainty import FullCurvature, LastLayerLaplace, full_ggn, softmax_curvature
 
 MakePosterior = Callable[[int], tuple[LastLayerLaplace, torch.Tensor]]
 
@@ -21,6 +21,6 @@ def make_posterior() -> MakePosterior:
         logits = torch.einsum("bdhw,cd->bchw", features, weight[:, :-1])
         curvature = softmax_curvature(logits.softmax(1))
         ggn = full_ggn(features, curvature, torch.ones(1, 1, 6, 8))
-        return LastLayerLaplace(weight, ggn, prior_precision=1.0), features
+        return LastLayerLaplace(weight, FullCurvature(ggn), prior_precision=1.0), features
 
     return make

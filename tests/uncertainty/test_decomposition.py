@@ -12,7 +12,6 @@ from scipy.stats import spearmanr
 from lfusion.model import LogitDistribution
 from lfusion.uncertainty import (
     LastLayerLaplace,
-    contrast_covariance,
     decompose,
     decompose_monte_carlo,
 )
@@ -108,7 +107,7 @@ def test_the_closed_form_agrees_with_monte_carlo(
     )
     closed = decompose(
         mean,
-        contrast_covariance(features, posterior.contrast_covariance_factor()),
+        posterior.covariance.contrasts(features),
         distribution.contrast_covariance(contrast_basis(classes, mean)),
     )
     sampled = decompose_monte_carlo(

@@ -9,16 +9,28 @@ from hypothesis import strategies as st
 
 from lfusion.errors import PosteriorError
 from lfusion.uncertainty import (
+    FullCurvature,
     LastLayerLaplace,
-    contrast_covariance,
     fit_prior_precision,
+    log_marginal_likelihood,
     sample_weights,
 )
 from lfusion.uncertainty.curvature import with_bias
 from lfusion.uncertainty.gauge import contrast_basis
-from lfusion.uncertainty.posterior import log_marginal_likelihood
 
 MakePosterior = Callable[[int], tuple[LastLayerLaplace, torch.Tensor]]
+
+
+def _posterior(weight: torch.Tensor, ggn: torch.Tensor, tau: float = 1.0) -> LastLayerLaplace:
+    return LastLayerLaplace(weight.double(), FullCurvature(ggn.double()), tau)
+
+
+def _sigma(posterior: LastLayerLaplace) -> torch.Tensor:
+    """Σ = (G/κ + τI)⁻¹, written down."""
+    identity = torch.eye(len(posterior.ggn), dtype=torch.float64)
+    kappa, tau = posterior.posterior_temperature, posterior.prior_precision
+    inverse: torch.Tensor = torch.linalg.inv(posterior.ggn / kappa + tau * identity)
+    return inverse
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -33,9 +45,9 @@ def test_the_predictive_covariance_is_that_of_explicit_jacobians(
     make_posterior: MakePosterior, classes: int
 ) -> None:
     posterior, features = make_posterior(classes)
-    fast = contrast_covariance(features, posterior.contrast_covariance_factor())
+    fast = posterior.covariance.contrasts(features)
     basis = contrast_basis(classes, posterior.ggn)
-    sigma = torch.linalg.inv(posterior.ggn / 100 + torch.eye(len(posterior.ggn)))
+    sigma = _sigma(posterior)
     for pixel, phi in enumerate(with_bias(features)):
         jacobian = torch.kron(torch.eye(classes, dtype=phi.dtype), phi[None])
         slow = basis.T @ jacobian @ sigma @ jacobian.T @ basis
@@ -47,7 +59,7 @@ def test_the_covariance_is_that_of_sampled_heads(make_posterior: MakePosterior) 
     posterior, _ = make_posterior(3)
     heads = sample_weights(posterior, 40_000, torch.Generator().manual_seed(0))
     sampled = torch.cov(heads.flatten(1).T)
-    exact = posterior.covariance()
+    exact = _sigma(posterior)
     assert (sampled - exact).abs().max() < 0.05 * exact.diagonal().max()
 
 
@@ -56,9 +68,9 @@ def test_the_common_shift_of_all_logits_is_left_out(make_posterior: MakePosterio
     posterior, features = make_posterior(3)
     weak_prior = posterior.with_prior_precision(1e-6)
     phi = with_bias(features)
-    sigma = weak_prior.covariance().view(3, 5, 3, 5)
+    sigma = _sigma(weak_prior).view(3, 5, 3, 5)
     raw = torch.einsum("pi,iaj,pj->pa", phi, sigma.diagonal(dim1=0, dim2=2).movedim(-1, 1), phi)
-    projected = contrast_covariance(features, weak_prior.contrast_covariance_factor())
+    projected = weak_prior.covariance.contrasts(features)
     # the raw variance is that of the prior, 1/τ; the contrasts' is what the data leave open
     assert raw.mean() > 1e5
     assert projected.diagonal(dim1=1, dim2=2).mean() < 1e3
@@ -69,12 +81,10 @@ def test_the_common_shift_of_all_logits_is_left_out(make_posterior: MakePosterio
 def test_a_larger_prior_precision_never_increases_the_variance(tau: float, factor: float) -> None:
     chance = torch.Generator().manual_seed(3)
     phi = torch.randn(20, 6, generator=chance, dtype=torch.float64)
-    weak = LastLayerLaplace(torch.ones(2, 3, dtype=torch.float64), phi.T @ phi, tau)
+    weak = _posterior(torch.ones(2, 3), phi.T @ phi, tau)
     strong = weak.with_prior_precision(tau * factor)
     features = torch.randn(1, 2, 4, 4, generator=chance, dtype=torch.float64)
-    wide, narrow = (
-        contrast_covariance(features, p.contrast_covariance_factor()) for p in (weak, strong)
-    )
+    wide, narrow = (p.covariance.contrasts(features) for p in (weak, strong))
     assert (narrow <= wide * (1 + 1e-9)).all()
 
 
@@ -91,22 +101,22 @@ def test_the_fitted_prior_precision_maximises_the_marginal_likelihood(
 @pytest.mark.parametrize(
     ("ggn", "tau", "message"),
     [
-        (torch.eye(5), 1.0, "expected a curvature of 6×6"),
+        (torch.eye(5), 1.0, "expected a curvature of 6 weights"),
         (torch.eye(6) * torch.nan, 1.0, "not finite"),
         (torch.eye(6), 0.0, "positive prior precision"),
     ],
 )
 def test_what_is_no_posterior_is_refused(ggn: torch.Tensor, tau: float, message: str) -> None:
     with pytest.raises(PosteriorError, match=message):
-        LastLayerLaplace(torch.ones(2, 3, dtype=torch.float64), ggn.double(), tau)
+        _posterior(torch.ones(2, 3), ggn, tau)
 
 
 def test_a_curvature_that_is_no_gram_matrix_is_refused() -> None:
-    posterior = LastLayerLaplace(torch.ones(2, 3).double(), -1e6 * torch.eye(6).double())
+    posterior = _posterior(torch.ones(2, 3), -1e6 * torch.eye(6))
     with pytest.raises(PosteriorError, match="not positive definite"):
-        posterior.covariance()
+        _ = posterior.covariance
 
 
 def test_a_head_of_zeros_has_no_best_prior() -> None:
     with pytest.raises(PosteriorError, match="all zero"):
-        fit_prior_precision(LastLayerLaplace(torch.zeros(2, 3).double(), torch.eye(6).double()))
+        fit_prior_precision(_posterior(torch.zeros(2, 3), torch.eye(6)))
