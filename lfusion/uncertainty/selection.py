@@ -86,10 +86,12 @@ def held_out_nll(posterior: LastLayerLaplace, held_out: Sequence[HeldOut]) -> fl
 
     Raises:
         NotFittedError: no labelled pixel.
+        PosteriorError: targets of another size or with classes that the head does not know.
     """
     total, labelled = 0.0, 0
     for part in held_out:
         probabilities = posterior.predict(part.features).probabilities
+        _check_target(part, posterior.classes)
         known = part.target >= 0
         chosen = probabilities.gather(1, part.target.clamp_min(0)[:, None])[:, 0][known]
         total -= float(chosen.double().clamp_min(torch.finfo(chosen.dtype).tiny).log().sum())
@@ -135,3 +137,16 @@ def fit_held_out(
     if best is None:
         raise ValueError("expected at least one κ and one τ to try")
     return best
+
+
+def _check_target(part: HeldOut, classes: int) -> None:
+    expected = (len(part.features), *part.features.shape[2:])
+    if tuple(part.target.shape) != expected:
+        raise PosteriorError(
+            f"expected a target of the features' size {expected}, got {tuple(part.target.shape)}"
+        )
+    if int(part.target.max()) >= classes:
+        raise PosteriorError(
+            f"expected class numbers below {classes}, or negative ones for pixels to leave out, "
+            f"got {int(part.target.max())}"
+        )
