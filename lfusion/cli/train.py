@@ -40,7 +40,7 @@ def train(
         Path | None, typer.Option(help="Checkpoint to go on from; a short warm start.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="timm:NAME or tiny; a new model only.")
+        str | None, typer.Option(help="Name as in `lfusion encoders`; a new model only.")
     ] = None,
     encoder_weights: Annotated[
         Path | None, typer.Option(help="File with pretrained encoder weights; a new model only.")
@@ -60,6 +60,10 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", min=0)] = None,
+    lora_rank: Annotated[
+        int | None,
+        typer.Option(help="Rank of adapters for a transformer encoder; 0 trains it whole.", min=0),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(help="Steps between looks at the validation split.", min=1)
     ] = None,
@@ -90,6 +94,7 @@ def train(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        lora_rank=lora_rank,
         validate_every=validate_every,
         patience=patience,
     )

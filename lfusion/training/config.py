@@ -21,9 +21,11 @@ class TrainingConfig:
         dropout: training rate of a new network.
         steps: optimiser steps at most.
         batch_size: images per step.
-        learning_rate: peak rate of decoder and head.
-        encoder_rate: share of the rate that the encoder gets.
-        weight_decay: AdamW's, on all weights.
+        learning_rate: peak rate of decoder, head and neck.
+        encoder_rate: share of the rate that the pretrained part of the encoder gets.
+        lora_rank: rank of the adapters that train the attention of a transformer encoder while
+            its other weights stand still; 0 trains every weight.
+        weight_decay: AdamW's, on all weights that are trained.
         ssn_samples: M of the SSN loss; even.
         average_decay: decay per step of the running average of the weights, which is the result.
         validate_every: steps between looks at the validation images.
@@ -40,6 +42,7 @@ class TrainingConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     encoder_rate: float = 1 / 6
+    lora_rank: int = 0
     weight_decay: float = 1e-2
     ssn_samples: int = 20
     average_decay: float = 0.995

@@ -19,6 +19,7 @@ from lfusion.model.encoders import has_placeholder_norms, recenter_batch_norm
 from lfusion.training.augment import apply_augmentation, draw_augmentation
 from lfusion.training.config import TrainingConfig, TrainingProgress
 from lfusion.training.data import Sample, collate, to_grid
+from lfusion.training.lora import low_rank_adapters
 from lfusion.training.losses import soft_dice_loss, ssn_loss
 
 OnProgress = Callable[[TrainingProgress], None]
@@ -64,8 +65,23 @@ def fit_network(
 
     Raises:
         TrainingStopped: `should_stop` said so.
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or there is no attention for `config.lora_rank`.
     """
+    torch.manual_seed(config.seed)  # dropout and adapters know no generator of their own
+    with low_rank_adapters(network.encoder, config.lora_rank):
+        _fit(network, samples, config, validation, on_progress, should_stop)
+    return network.eval()
+
+
+def _fit(
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    config: TrainingConfig,
+    validation: Sequence[Sample],
+    on_progress: OnProgress | None,
+    should_stop: ShouldStop | None,
+) -> None:
+    """Take the steps and leave the best or the averaged weights in `network`."""
     averaged = AveragedModel(
         _recentred(network, samples),
         multi_avg_fn=get_ema_multi_avg_fn(config.average_decay),  # type: ignore[no-untyped-call]
@@ -91,7 +107,6 @@ def fit_network(
             if best.looks_without >= config.patience:
                 break
     network.load_state_dict(best.state or average.state_dict())
-    return network.eval()
 
 
 def _recentred(network: SegmentationNetwork, samples: Sequence[Sample]) -> SegmentationNetwork:
@@ -108,7 +123,6 @@ def _descend(
     device = next(network.parameters()).device
     chance = torch.Generator().manual_seed(config.seed)
     noise = torch.Generator(device).manual_seed(config.seed)
-    torch.manual_seed(config.seed)  # dropout knows no generator of its own
     optimizer, schedule = _optimizer(network, config)
     network.train()
     for step, batch in enumerate(_batches(samples, config.batch_size, chance), start=1):
@@ -144,18 +158,25 @@ def _flushed_denormals() -> Iterator[None]:
 def _optimizer(
     network: SegmentationNetwork, config: TrainingConfig
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    rates = {
-        network.encoder: config.learning_rate * config.encoder_rate,
-        network.decoder: config.learning_rate,
-        network.head: config.learning_rate,
-    }
+    encoder = network.encoder
+    pretrained = list(encoder.body.parameters())
+    known = set(map(id, pretrained))
+    neck = [p for p in encoder.parameters() if id(p) not in known]
+    parts = [
+        (pretrained, config.learning_rate * config.encoder_rate),
+        (neck, config.learning_rate),
+        (list(network.decoder.parameters()), config.learning_rate),
+        (list(network.head.parameters()), config.learning_rate),
+    ]
+    trained = [([p for p in part if p.requires_grad], rate) for part, rate in parts]
+    trained = [(part, rate) for part, rate in trained if part]
     optimizer = torch.optim.AdamW(
-        [{"params": list(part.parameters()), "lr": rate} for part, rate in rates.items()],
+        [{"params": part, "lr": rate} for part, rate in trained],
         weight_decay=config.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        max_lr=list(rates.values()),
+        max_lr=[rate for _, rate in trained],
         total_steps=config.steps,
         pct_start=0.1,
         cycle_momentum=False,

@@ -250,3 +250,14 @@ def test_the_catalogue_counts_the_parameters(entry: EncoderEntry) -> None:
     with torch.device("cpu" if entry.name == "echocare" else "meta"):
         body = build_encoder(EncoderConfig(entry.name)).body
     assert sum(p.numel() for p in body.parameters()) == entry.parameters
+
+
+def test_the_catalogue_names_the_licences_that_timm_knows() -> None:
+    known = {"apache-2.0": "Apache-2.0", "dinov3-license": "DINOv3 License"}
+    entries = [entry for entry in CATALOGUE if entry.name.startswith("timm:")]
+    assert entries
+    for entry in entries:
+        published = timm.models.get_pretrained_cfg(entry.name.removeprefix("timm:"))
+        assert published is not None
+        assert entry.licence == known[str(published.license)]
+        assert entry.weights.endswith(f"/{published.architecture}.{published.tag}")

@@ -25,9 +25,10 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 def build_fetalclip(config: EncoderConfig) -> Encoder:
     """Build the image tower of FetalCLIP, an open_clip ViT-L/14.
 
-    Source: `FetalCLIP_config.json` of BioMedIA-MBZUAI/FetalCLIP (width 1024, 24 layers, patch 14,
-    224 px, exact GELU, heads of 64) and the modules of `open_clip.transformer.VisionTransformer`;
-    without a `preprocess_cfg` open_clip normalises with OpenAI's mean and standard deviation.
+    Source: `FetalCLIP_config.json` of BioMedIA-MBZUAI/FetalCLIP, read in its copy
+    shaheer-suhaib/Fetal-Clip (width 1024, 24 layers, patch 14, 224 px; open_clip's defaults are
+    exact GELU, heads of 64 and OpenAI's mean and standard deviation), and the modules of
+    `open_clip.transformer.VisionTransformer` 3.3.
     """
     normalised = replace(config, mean=config.mean or _CLIP_MEAN, std=config.std or _CLIP_STD)
     return build_transformer("vit_large_patch14_clip_224", normalised)
@@ -49,9 +50,10 @@ def build_usfm(config: EncoderConfig) -> Encoder:
 def build_echocare(config: EncoderConfig) -> Encoder:
     """Build EchoCare's encoder: MONAI's Swin transformer with the convolutions of its version 2.
 
-    Source: the FETUS 2026 challenge baseline (Cola-shao/FETUS-Challenge-ISBI2026, `Echocare.py`),
-    which loads `echocare_encoder.pth` into just this class, drops `mask_token`, and feeds grey
-    values in [0, 1] without normalisation. EchoCare's own repository shows no code.
+    Source: the FETUS 2026 challenge baseline (Cola-shao/FETUS-Challenge-ISBI2026, `Echocare.py`,
+    read in its copy liujunyin1/main), which loads `echocare_encoder.pth` into just this class,
+    drops `mask_token`, and feeds grey values in [0, 1] without normalisation. EchoCare's own
+    repository shows no code.
 
     Raises:
         MissingExtraError: MONAI is not installed.
