@@ -76,8 +76,8 @@ class Methods:
             features = self.dropping.decoder(pyramid)[..., :height, :width]
             passes.append(self.dropping.head(features, sector).mean.softmax(1))
         mean = torch.stack(passes).mean(0)
-        total = entropy(mean.movedim(1, -1))
-        expected = entropy(torch.stack(passes).movedim(2, -1)).mean(0)
+        total = entropy(mean, 1)
+        expected = entropy(torch.stack(passes), 2).mean(0)
         maps = torch.stack((total, total - expected), 1)
         return _native(mean, image).argmax(1), _native(maps, image)
 

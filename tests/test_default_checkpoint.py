@@ -61,7 +61,7 @@ def test_the_closed_form_ranks_pixels_as_two_thousand_samples_do(
 ) -> None:
     image = phantoms.cases[0].read()
     checkpoint = predictor.checkpoint
-    network, every = checkpoint.network, (..., slice(None, None, 4), slice(None, None, 4))
+    network, every = checkpoint.network, (..., slice(None, None, 8), slice(None, None, 8))
     with torch.inference_mode():
         pixels, sector = checkpoint.input.prepare(
             image.pixels, image.sector, network.stride, torch.device("cpu")
@@ -71,13 +71,14 @@ def test_the_closed_form_ranks_pixels_as_two_thousand_samples_do(
             features,
             network.head(features, sector[every]),
             checkpoint.posterior,
-            theta_samples=2000,
-            eta_samples=40,
+            theta_samples=2000,  # each of them beside the same draws of the logits
+            eta_samples=1000,
             generator=torch.Generator().manual_seed(0),
         )
         closed = predictor.moments(image).decompose(1.0)
+    inside = sector[every][:, 0] > 0  # beyond it there is no echo, and no uncertainty is claimed
     for name in ("mutual_information", "expected_entropy", "predictive_entropy"):
-        ours, theirs = getattr(closed, name)[every].flatten(), getattr(sampled, name).flatten()
+        ours, theirs = getattr(closed, name)[every][inside], getattr(sampled, name)[inside]
         assert spearmanr(ours, theirs).statistic >= 0.99, name
 
 

@@ -43,19 +43,19 @@ def decompose_monte_carlo(
     batch, _, height, width = features.shape
     phi = with_bias(features)
     noise = distribution.sample(eta_samples, generator) - distribution.mean
-    noise = noise.movedim(2, -1)  # sample, batch, height, width, class
     heads = sample_weights(posterior, theta_samples, generator).to(phi)
     probability = expected = residual = torch.zeros((), device=phi.device)
     for head in heads:
-        logits = (phi @ head.T).view(batch, height, width, -1)
-        p = (logits + noise).softmax(-1)
-        conditional = p.mean(0)
+        logits = (phi @ head.T).view(batch, height, width, -1).movedim(-1, 1)
+        p = (logits + noise).softmax(2)
+        conditional = p.mean(0, dtype=torch.float64)  # small differences of large sums follow
         probability = probability + conditional / theta_samples
-        expected = expected + entropy(conditional) / theta_samples
-        residual = residual + entropy(p).mean(0) / theta_samples
-    return Decomposition(
-        probability.movedim(-1, 1),
-        (entropy(probability) - expected).clamp_min(0),
+        expected = expected + entropy(conditional, 1) / theta_samples
+        residual = residual + entropy(p, 2).mean(0, dtype=torch.float64) / theta_samples
+    terms = (
+        probability,
+        (entropy(probability, 1) - expected).clamp_min(0),
         (expected - residual).clamp_min(0),
         residual.clamp_min(0),
     )
+    return Decomposition(*(term.to(features.dtype) for term in terms))

@@ -47,7 +47,7 @@ def test_no_term_is_negative_and_they_sum_to_the_total(
     terms = decompose(*_field(classes, seed, epistemic, aleatoric))
     for term in (terms.mutual_information, terms.logit_ambiguity, terms.residual_entropy):
         assert (term >= 0).all()
-    total = entropy(terms.probabilities.movedim(1, -1))
+    total = entropy(terms.probabilities, 1)
     torch.testing.assert_close(terms.predictive_entropy, total, rtol=0, atol=1e-5)
     torch.testing.assert_close(
         terms.mutual_information + terms.expected_entropy, total, rtol=0, atol=1e-5
