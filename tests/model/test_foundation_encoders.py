@@ -50,7 +50,7 @@ class OpenClipVisual(nn.Module):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.randn(width))
         self.positional_embedding = nn.Parameter(torch.randn((size // patch) ** 2 + 1, width))
-        self.proj = nn.Parameter(torch.randn(width, 24))
+        self.proj = nn.Parameter(torch.randn(width, 3 * width // 4))
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = nn.Module()
