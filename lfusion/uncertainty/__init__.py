@@ -4,6 +4,7 @@ from lfusion.uncertainty.calibration import Calibration
 from lfusion.uncertainty.covariance import Covariance
 from lfusion.uncertainty.curvature import expected_curvature, full_ggn, softmax_curvature
 from lfusion.uncertainty.decomposition import Decomposition, decompose
+from lfusion.uncertainty.gauge import gauge_projected
 from lfusion.uncertainty.ggn import FullCurvature
 from lfusion.uncertainty.monte_carlo import decompose_monte_carlo, sample_weights
 from lfusion.uncertainty.observation import Observation
@@ -33,6 +34,7 @@ __all__ = [
     "fit_held_out",
     "fit_prior_precision",
     "full_ggn",
+    "gauge_projected",
     "held_out_nll",
     "log_marginal_likelihood",
     "sample_weights",

@@ -8,6 +8,7 @@ without its null direction.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -23,3 +24,19 @@ def contrast_basis(classes: int, like: Tensor) -> Tensor:
         basis[:k, k - 1] = 1 / (k * (k + 1)) ** 0.5
         basis[k, k - 1] = -k / (k * (k + 1)) ** 0.5
     return basis.to(like)
+
+
+def gauge_projected(
+    contrasts: Float[Tensor, "batch contrasts contrasts height width"],
+) -> Float[Tensor, "batch classes classes height width"]:
+    """Return PVP, P = I − 11ᵀ/C, of a covariance UᵀVU between class contrasts.
+
+    This is the covariance of the centred logits, class by class: what may be shown or scored. The
+    raw V of the logits may not, because softmax does not see most of it.
+
+    Example:
+        >>> gauge_projected(torch.ones(1, 1, 1, 1, 1)).flatten().round(decimals=6).tolist()
+        [0.5, -0.5, -0.5, 0.5]
+    """
+    basis = contrast_basis(contrasts.shape[1] + 1, contrasts)
+    return torch.einsum("ak,bklhw,cl->bachw", basis, contrasts, basis)

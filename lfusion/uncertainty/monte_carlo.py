@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lfusion.model.distribution import LogitDistribution
 from lfusion.uncertainty.curvature import with_bias
-from lfusion.uncertainty.decomposition import Decomposition, entropy
+from lfusion.uncertainty.decomposition import Decomposition, entropy, floored_log
 from lfusion.uncertainty.posterior import LastLayerLaplace
 
 
@@ -27,10 +27,12 @@ def decompose_monte_carlo(
     eta_samples: int,
     generator: torch.Generator | None = None,
 ) -> Decomposition:
-    """Estimate the three terms by nested sampling.
+    """Estimate the three terms and the disagreement by nested sampling.
 
     Weights are drawn once per image, so each draw is a coherent mask, and every draw of the
-    weights meets the same η noise: a posterior without variance gives zero epistemic.
+    weights meets the same η noise: a posterior without variance gives zero epistemic. The
+    disagreement is that of two different draws (n − 1 in the denominator), summed by Welford's
+    updates; one draw has none.
 
     Args:
         features: φ [batch, D, height, width].
@@ -45,11 +47,17 @@ def decompose_monte_carlo(
     noise = distribution.sample(eta_samples, generator) - distribution.mean
     heads = sample_weights(posterior, theta_samples, generator).to(phi)
     probability = expected = residual = torch.zeros((), device=phi.device)
-    for head in heads:
+    log_mean = kl = variance = probability
+    for drawn, head in enumerate(heads, start=1):
         logits = (phi @ head.T).view(batch, height, width, -1).movedim(-1, 1)
         p = (logits + noise).softmax(2)
         conditional = p.mean(0, dtype=torch.float64)  # small differences of large sums follow
-        probability = probability + conditional / theta_samples
+        log = floored_log(conditional)
+        deviation = conditional - probability
+        probability = probability + deviation / drawn
+        log_mean = log_mean + (log - log_mean) / drawn
+        kl = kl + (deviation * (log - log_mean)).sum(1)
+        variance = variance + (deviation * (conditional - probability)).sum(1)
         expected = expected + entropy(conditional, 1) / theta_samples
         residual = residual + entropy(p, 2).mean(0, dtype=torch.float64) / theta_samples
     terms = (
@@ -57,5 +65,7 @@ def decompose_monte_carlo(
         (entropy(probability, 1) - expected).clamp_min(0),
         (expected - residual).clamp_min(0),
         residual.clamp_min(0),
+        (kl / max(theta_samples - 1, 1)).clamp_min(0),
+        variance / max(theta_samples - 1, 1),
     )
     return Decomposition(*(term.to(features.dtype) for term in terms))
