@@ -35,6 +35,14 @@ class PosteriorError(LFusionError):
     """The curvature is not finite or not positive definite, so no posterior exists."""
 
 
+class CounterfactualError(LFusionError):
+    """A question that the logits of an image cannot answer, such as a click outside the sector."""
+
+
+class DropoutError(LFusionError):
+    """Dropout passes that say nothing: a network trained without dropout, or too few of them."""
+
+
 class NonFiniteError(LFusionError):
     """A computation gave NaN or infinity; the message names the image and the quantity."""
 
