@@ -29,6 +29,9 @@ def predict(
         float | None,
         typer.Option(help="Size of a pixel in mm, for images that do not know it (PNG, JPEG)."),
     ] = None,
+    dropout_passes: Annotated[
+        int, typer.Option(help="Decoder passes with dropout that widen the epistemic map; 0: off.")
+    ] = 0,
 ) -> None:
     """Segment images; for each write ID_mask.png, three maps (.tif, nats) and ID.json.
 
@@ -39,7 +42,7 @@ def predict(
 
     files = {image_id: _outputs(out, image_id) for image_id in _ids(images)}
     _protect_inputs(images, (path for paths in files.values() for path in paths.values()))
-    predictor = load(checkpoint)
+    predictor = load(checkpoint, dropout_passes=dropout_passes)
     size = None if pixel_size is None else (pixel_size, pixel_size)
     out.mkdir(parents=True, exist_ok=True)
     failures: list[LFusionError] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +53,17 @@ class UNetDecoder(nn.Module):
         )
         self.dropout = nn.Dropout2d(dropout)
 
-    def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Return φ [B, D, h, w] on the grid of the finest map."""
+    def forward(
+        self, pyramid: Sequence[Tensor], dropout: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Return φ [B, D, h, w] on the grid of the finest map.
+
+        Args:
+            pyramid: finest map first.
+            dropout: between the blocks in place of the module's own, whatever the mode.
+        """
+        drop = self.dropout if dropout is None else dropout
         features, *skips = reversed(pyramid)
         for level, (block, skip) in enumerate(zip(self.blocks, skips, strict=True)):
-            features = block(self.dropout(features) if level else features, skip)
+            features = block(drop(features) if level else features, skip)
         return features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lfusion.model.decoder import UNetDecoder
 from lfusion.model.distribution import LogitDistribution
+from lfusion.model.dropout import ChannelDropout
 from lfusion.model.encoders import EncoderConfig, build_encoder
 from lfusion.model.head import StochasticHead
 
@@ -69,13 +70,43 @@ class SegmentationNetwork(nn.Module):
 
         A size that the coarsest stride does not divide is padded by its border and cut back.
         """
+        return self.decode(self.encode(image), self.grid(image))
+
+    def grid(self, image: Tensor) -> tuple[int, int]:
+        """Return the size of the feature grid of an image."""
+        height, width = image.shape[-2:]
+        return -(-height // self.stride), -(-width // self.stride)
+
+    def encode(self, image: Tensor) -> Sequence[Tensor]:
+        """Return the feature pyramid of the padded image, finest map first."""
         height, width = image.shape[-2:]
         coarsest = self.encoder.reductions[-1]
         padding = (0, -width % coarsest, 0, -height % coarsest)
         if any(padding):
             image = functional.pad(image, padding, mode="replicate")
-        features: Tensor = self.decoder(self.encoder(image))
-        return features[..., : -(-height // self.stride), : -(-width // self.stride)]
+        pyramid: Sequence[Tensor] = self.encoder(image)
+        return pyramid
+
+    def decode(self, pyramid: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+        """Return φ of a pyramid, cut back to the grid of the image that it came from."""
+        features: Tensor = self.decoder(pyramid)
+        return features[..., : grid[0], : grid[1]]
+
+    def dropout_features(
+        self, pyramid: Sequence[Tensor], grid: tuple[int, int], generator: torch.Generator
+    ) -> Tensor:
+        """Return φ of one pass with the dropout of the decoder and of the head, in any mode.
+
+        Nothing of the module changes, and the rate is that of the training.
+
+        Args:
+            pyramid: of `encode`; one serves any number of passes.
+            grid: size to cut back to.
+            generator: of the masks, on the CPU.
+        """
+        dropout = ChannelDropout(self.config.dropout, generator)
+        features: Tensor = self.decoder(pyramid, dropout)
+        return dropout(features)[..., : grid[0], : grid[1]]
 
     def forward(self, image: Tensor, sector: Tensor) -> LogitDistribution:
         """Return the logit distribution on the feature grid.

@@ -4,6 +4,7 @@ from lfusion.uncertainty.calibration import Calibration
 from lfusion.uncertainty.covariance import Covariance
 from lfusion.uncertainty.curvature import expected_curvature, full_ggn, softmax_curvature
 from lfusion.uncertainty.decomposition import Decomposition, decompose
+from lfusion.uncertainty.dropout import total_variance
 from lfusion.uncertainty.gauge import gauge_projected
 from lfusion.uncertainty.ggn import FullCurvature
 from lfusion.uncertainty.monte_carlo import decompose_monte_carlo, sample_weights
@@ -39,4 +40,5 @@ __all__ = [
     "log_marginal_likelihood",
     "sample_weights",
     "softmax_curvature",
+    "total_variance",
 ]

@@ -93,6 +93,26 @@ class TestPredict:
         measured = measure_head(read_mask(predicted / "head10_mask.png"), (0.5, 0.5))
         assert content["biometry"]["hc_mm"] == pytest.approx(measured.hc_mm, rel=0.02)
 
+    def test_dropout_passes_widen_the_epistemic_map(
+        self, predicted: Path, heads: Path, tiny_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        model = ("--checkpoint", tiny_checkpoint, "--dropout-passes", "4")
+        run("predict", heads / "images" / "head10.png", "--out", tmp_path, *model)
+        plain, dropped = (
+            tifffile.imread(folder / "head10_epistemic.tif") for folder in (predicted, tmp_path)
+        )
+        assert dropped.mean() > plain.mean()
+
+    def test_one_dropout_pass_is_refused_before_anything_is_written(
+        self, heads: Path, tiny_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        out, image = tmp_path / "out", heads / "images" / "head10.png"
+        options = ["--out", out, "--checkpoint", tiny_checkpoint, "--dropout-passes", "1"]
+        result = CliRunner().invoke(app, ["predict", *map(str, [image, *options])])
+        assert result.exit_code == 2
+        assert "at least 2, got 1" in result.stderr
+        assert not out.exists()
+
 
 def test_evaluate_prints_a_table_and_writes_the_figures(
     heads: Path, tiny_checkpoint: Path, tmp_path: Path
