@@ -66,6 +66,10 @@ class Methods:
         """Mask, three maps, scores, percentiles and biometry."""
         return self.predictor(image)
 
+    def ours_dropout_8(self, image: UltrasoundImage) -> object:
+        """The same with eight dropout passes in the epistemic covariance."""
+        return self.predictor(image, dropout_passes=8)
+
     def dropout_20(self, image: UltrasoundImage) -> object:
         """Twenty decoder passes with dropout on one encoder pass."""
         pixels, sector = self.prepare(image)
@@ -135,6 +139,7 @@ def main() -> None:
     methods: dict[str, Method] = {
         "deterministic forward": kinds.deterministic,
         "ours: mask, 3 maps, scores, biometry": kinds.ours,
+        "ours with 8 dropout passes": kinds.ours_dropout_8,
         "MC dropout ×20 (decoder passes)": kinds.dropout_20,
         "sampled Laplace 20×10": kinds.sampled_20x10,
     }
