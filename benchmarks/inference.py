@@ -60,7 +60,7 @@ class Methods:
         pixels, _ = self.prepare(image)
         network = self.checkpoint.network
         probabilities = _native(network.head.mean(network.features(pixels)), image).softmax(1)
-        return probabilities, probabilities.argmax(1)
+        return probabilities, _mask(probabilities)
 
     def ours(self, image: UltrasoundImage) -> object:
         """Mask, three maps, scores, percentiles and biometry."""
@@ -83,7 +83,7 @@ class Methods:
         total = entropy(mean, 1)
         expected = entropy(torch.stack(passes), 2).mean(0)
         maps = torch.stack((total, total - expected), 1)
-        return _native(mean, image).argmax(1), _native(maps, image)
+        return _mask(_native(mean, image)), _native(maps, image)
 
     def sampled_20x10(self, image: UltrasoundImage) -> object:
         """Twenty heads from the posterior, ten logit samples each."""
@@ -98,12 +98,18 @@ class Methods:
             eta_samples=10,
         )
         maps = torch.stack((terms.mutual_information, terms.expected_entropy), 1)
-        return _native(terms.probabilities, image).argmax(1), _native(maps, image)
+        return _mask(_native(terms.probabilities, image)), _native(maps, image)
 
 
 def _native(values: Tensor, image: UltrasoundImage) -> Tensor:
     height, width = image.pixels.shape
     return resample(values, (height, width))
+
+
+def _mask(probabilities: Tensor) -> NDArray[np.uint8]:
+    """Take NumPy's argmax, as ours does: torch's over two channels is seven times slower."""
+    mask: NDArray[np.uint8] = probabilities[0].numpy().argmax(0).astype(np.uint8)
+    return mask
 
 
 def measure(

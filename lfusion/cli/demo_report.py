@@ -80,7 +80,7 @@ def print_table(rows: Sequence[Row], score_name: str, console: Console) -> None:
     for row in rows:
         table.add_row(
             f"{row.id} ●" if row.corrected else row.id,
-            *(f"{score:.3g}" for score in row.scores),
+            *(f"{score:.2e}" for score in row.scores),
             *("labelled" if place is None else str(place) for place in row.ranks),
             *(f"{value:.3f}" for value in row.dice),
             style="bold" if row.corrected else None,
