@@ -43,7 +43,8 @@ def train(
         str | None, typer.Option(help="Name as in `lfusion encoders`; a new model only.")
     ] = None,
     encoder_weights: Annotated[
-        Path | None, typer.Option(help="File with pretrained encoder weights; a new model only.")
+        Path | None,
+        typer.Option(help="File with pretrained encoder weights, or hub; a new model only."),
     ] = None,
     encoder_option: Annotated[
         list[str] | None, typer.Option(help="NAME=TEXT for timm, such as pad_type=same.")
@@ -105,7 +106,7 @@ def train(
             config,
             start=None if start is None else Checkpoint.load(start),
             validation=validation,
-            encoder_weights=encoder_weights,
+            encoder_weights="hub" if encoder_weights == Path("hub") else encoder_weights,
             on_progress=_shower(bar),
         )
     typer.echo(f"{out}: checkpoint {checkpoint.save(out)}")

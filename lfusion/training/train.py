@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +15,12 @@ from lfusion import __version__
 from lfusion.checkpoint import Checkpoint, Fingerprint, head_weight, round_to_storage
 from lfusion.errors import TrainingError
 from lfusion.image import Dataset
-from lfusion.model import NetworkConfig, SegmentationNetwork, load_encoder_weights
+from lfusion.model import (
+    NetworkConfig,
+    SegmentationNetwork,
+    build_encoder,
+    load_encoder_weights,
+)
 from lfusion.model.input import InputSpec
 from lfusion.predictor import LogitMoments, Predictor, choose_device
 from lfusion.training.config import TrainingConfig, TrainingProgress
@@ -40,7 +46,7 @@ def train(
     *,
     start: Checkpoint | None = None,
     validation: Dataset | None = None,
-    encoder_weights: Path | None = None,
+    encoder_weights: Path | Literal["hub"] | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
     device: str = "auto",
@@ -55,7 +61,8 @@ def train(
         validation: held-out labelled images for early stopping and calibration. Without them the
             last weights are taken and the calibration of `start` is kept; a new network keeps the
             temperature 1, and the usual range of its scores is that of the training images.
-        encoder_weights: local file with pretrained weights for a new network.
+        encoder_weights: local file with pretrained weights for a new network, or "hub" to fetch
+            timm's own over the network.
         on_progress: called after each step of each stage.
         should_stop: asked before each optimiser step.
         device: a torch device, or "auto".
@@ -63,7 +70,7 @@ def train(
     Raises:
         TrainingError: nothing to train on, labels that do not fit `start`, or a diverging loss.
         TrainingStopped: `should_stop` said so.
-        EncoderError: `encoder_weights` do not fit.
+        EncoderError: `encoder_weights` do not fit or cannot be fetched.
     """
     labels = _common_labels(dataset, start)
     network, spec = _initial_network(config, start, max(labels.values()) + 1, encoder_weights)
@@ -122,7 +129,10 @@ def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]
 
 
 def _initial_network(
-    config: TrainingConfig, start: Checkpoint | None, classes: int, weights: Path | None
+    config: TrainingConfig,
+    start: Checkpoint | None,
+    classes: int,
+    weights: Path | Literal["hub"] | None,
 ) -> tuple[SegmentationNetwork, InputSpec]:
     if start is not None:
         network = SegmentationNetwork(start.network.config)
@@ -132,7 +142,10 @@ def _initial_network(
     network = SegmentationNetwork(
         NetworkConfig(config.encoder, classes, config.feature_dim, config.rank, config.dropout)
     )
-    if weights is not None:
+    if weights == "hub":
+        fetched = build_encoder(config.encoder, pretrained=True)
+        network.encoder.load_state_dict(fetched.state_dict())
+    elif weights is not None:
         load_encoder_weights(network.encoder, weights)
     return network, config.input
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lfusion.checkpoint import Checkpoint
-from lfusion.errors import TrainingError, TrainingStopped
+from lfusion.errors import EncoderError, TrainingError, TrainingStopped
 from lfusion.image import Case, Dataset
 from lfusion.model import EncoderConfig
 from lfusion.model.input import InputSpec
@@ -174,3 +174,13 @@ def test_several_classes_train_and_predict(dataset: Dataset, tmp_path: Path) -> 
     np.testing.assert_allclose(result.epistemic + result.aleatoric, result.total, atol=1e-5)
     rows = [np.nonzero(result.mask == c)[0].mean() for c in (1, 2)]
     assert rows[1] < rows[0]
+
+
+def test_weights_from_the_hub_need_a_network(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    config = replace(CONFIG, encoder=EncoderConfig("timm:convnext_atto"))
+    with pytest.raises(EncoderError, match="could not be fetched from the hub"):
+        train(dataset, config, encoder_weights="hub", device="cpu")
