@@ -1,9 +1,9 @@
 """What a correction costs: milliseconds from what was said to the conditioned distribution.
 
-Random logits of rank 10 on the feature grid of a 256×256 input; a case is some clicks or a
+Random logits on the feature grid of a 256×256 input; a case is some clicks or a
 scribble, said on that grid.
 
-    OMP_NUM_THREADS=1 python benchmarks/counterfactual.py [--classes C] [--size H W] [--repeats K]
+    OMP_NUM_THREADS=1 python benchmarks/counterfactual.py [--classes C] [--rank R] [--size H W]
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from lfusion.uncertainty.conditioning import UNSAID, correct
 from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import principal_modes
 
-RANK = 10
 CASES = {"20 clicks": 20, "scribble of 500 pixels": 500}
 TARGET_MS = 20.0
 """One conditioning, at most, two classes and one thread."""
 
 
-def random_logits(classes: int, size: tuple[int, int]) -> ContrastDistribution:
+def random_logits(classes: int, rank: int, size: tuple[int, int]) -> ContrastDistribution:
     """Return the logits of one image, float32 as a network gives them."""
     chance = torch.Generator().manual_seed(0)
     shape = (1, classes, *size)
@@ -35,7 +34,7 @@ def random_logits(classes: int, size: tuple[int, int]) -> ContrastDistribution:
         LogitDistribution(
             mean=torch.randn(shape, generator=chance),
             scale=torch.rand(shape, generator=chance) + 0.05,
-            factor=torch.randn(1, classes, RANK, *size, generator=chance),
+            factor=torch.randn(1, classes, rank, *size, generator=chance),
         )
     )
 
@@ -59,16 +58,17 @@ def main() -> None:
     """Measure both cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classes", type=int, default=2)
+    parser.add_argument("--rank", type=int, default=10)
     parser.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"))
     parser.add_argument("--repeats", type=int, default=50)
     arguments = parser.parse_args()
     height, width = arguments.size
-    logits = random_logits(arguments.classes, (height, width))
+    logits = random_logits(arguments.classes, arguments.rank, (height, width))
     table = Table(
         "said",
         "median",
         "maximum",
-        title=f"ms; {arguments.classes} classes, rank {RANK}, {height}×{width} grid, "
+        title=f"ms; {arguments.classes} classes, rank {arguments.rank}, {height}×{width} grid, "
         f"{torch.get_num_threads()} threads",
     )
     slowest = 0.0

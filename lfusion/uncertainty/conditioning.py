@@ -82,8 +82,8 @@ def correct(
     logits: ContrastDistribution,
     said: Int[Tensor, "height width"],
     *,
-    lead: float = 4.0,
-    noise: float = 0.5,
+    lead: float = 0.5,
+    noise: float = 0.1,
 ) -> ContrastDistribution:
     """Return the Gaussian given what an annotator said by clicks, a scribble or a region.
 
@@ -93,7 +93,8 @@ def correct(
     Args:
         logits: of one image.
         said: class numbers on the feature grid (see `on_grid`), `UNSAID` elsewhere.
-        lead: in logits; 4 is a probability of 0.98 against one other class.
+        lead: in logits; the least that settles a class, for what is corrected is mostly near a
+            boundary, where the logits are near 0. 4 (p = 0.98) would push it away.
         noise: σ of an observation, in logits.
 
     Raises:

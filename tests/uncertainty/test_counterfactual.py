@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +14,14 @@ from torch import Tensor
 
 from lfusion.errors import CounterfactualError
 from lfusion.model.distribution import LogitDistribution
+from lfusion.uncertainty import LastLayerLaplace, Structure
 from lfusion.uncertainty.conditioning import UNSAID, condition, correct, on_grid
 from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import adopt, principal_modes, walk
 from lfusion.uncertainty.gauge import contrast_basis
+from lfusion.uncertainty.ggn import CURVATURES
 
+MakePosterior = Callable[[int], tuple[LastLayerLaplace, Tensor]]
 HEIGHT, WIDTH, RANK = 4, 5, 3
 OUTSIDE = (0, 4)
 """The one pixel outside the sector."""
@@ -164,6 +169,35 @@ def test_the_dtype_stays(dtype: torch.dtype) -> None:
     after = condition(logits, _observe((1, 1)), torch.ones(1, 1), 0.5)
     assert {after.mean.dtype, after.factor.dtype, after.residual.dtype} == {dtype}
     assert principal_modes(logits)[0].deviation.dtype == dtype
+
+
+@CLASSES
+def test_the_weights_as_shared_noise_are_the_epistemic_covariance(
+    make_posterior: MakePosterior, classes: int
+) -> None:
+    posterior, features = make_posterior(classes)
+    sector = torch.ones(6, 8)
+    sector[OUTSIDE] = 0
+    head = LogitDistribution(
+        mean=posterior.mean_logits(features),
+        scale=sector.double().expand(1, classes, 6, 8),
+        factor=sector.double().expand(1, classes, RANK, 6, 8),
+    )
+    logits = ContrastDistribution.of_weights(head, features, posterior.covariance, 2.0)
+    own = torch.eye(classes - 1)[:, :, None, None]
+    expected = (4 * posterior.covariance.contrasts(features)[0] + own) * sector
+    torch.testing.assert_close(logits.covariance, expected)
+    torch.testing.assert_close(logits.mean, ContrastDistribution.of(head).mean)
+    other = replace(
+        posterior,
+        curvature=CURVATURES[Structure.PRIOR_ONLY].of_pixels(
+            torch.ones(1, 5).double(),
+            torch.full((1, 1, classes), 1 / classes).double(),
+            torch.ones(1).double(),
+        ),
+    )
+    with pytest.raises(CounterfactualError, match="structure 'full'"):
+        ContrastDistribution.of_weights(head, features, other.covariance)
 
 
 def test_nothing_observed_changes_nothing() -> None:
