@@ -178,6 +178,30 @@ class TestTrain:
         run("train", heads, "--out", second, "--start", first, *brief)
         image = heads / "images" / "head10.png"
         run("predict", image, "--out", tmp_path / "out", "--checkpoint", second)
+
+    def test_folders_are_trained_on_together_under_the_names_given(
+        self, heads: Path, tmp_path: Path
+    ) -> None:
+        from lfusion.checkpoint import Checkpoint
+
+        phantoms, file = tmp_path / "phantoms", tmp_path / "both.safetensors"
+        run("phantom", "--out", phantoms, "--n", "4", "--seed", "1")
+        run(
+            "train", heads, phantoms, "--out", file, "--label", "skull", "--encoder", "tiny",
+            "--encoder-mean", "0.4", "--long-side", "64", "--steps", "1", "--batch-size", "2",
+        )  # fmt: skip
+        checkpoint = Checkpoint.load(file)
+        assert checkpoint.labels == {"skull": 1}
+        assert checkpoint.input.long_side == 64
+        assert checkpoint.network.config.encoder.mean == (0.4, 0.4, 0.4)
+        in_split = (phantoms / "meta.csv").read_text().count(",train,")
+        assert checkpoint.fingerprint.images == 8 + in_split
+
+    def test_a_malformed_encoder_option_is_named(self, heads: Path, tmp_path: Path) -> None:
+        arguments = ["train", heads, "--out", tmp_path / "x.safetensors"]
+        result = CliRunner().invoke(app, [*map(str, arguments), "--encoder-option", "pad_type"])
+        assert result.exit_code == 2
+        assert "NAME=TEXT, got 'pad_type'" in result.stderr
         assert (tmp_path / "out" / "head10.json").is_file()
 
     def test_same_seed_same_file(self, heads: Path, tmp_path: Path) -> None:

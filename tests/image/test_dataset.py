@@ -220,3 +220,19 @@ def test_real_dataset(shared_data: Path) -> None:
     assert (case.id, case.group, case.meta["hc_mm"]) == ("001_HC", "hc18_exam_001", "56.81")
     assert case.read().pixel_size_mm == (0.0896585200514, 0.0896585200514)
     assert case.read().pixels.shape == case.read_mask().shape == (540, 800)
+
+
+def test_datasets_of_the_same_labels_join_in_order() -> None:
+    parts = [
+        Dataset((Case("b", Path("b.png")), Case("a", Path("a.png"))), {"head": 1}, Path("one")),
+        Dataset((Case("c", Path("c.png")),), {"head": 1}, Path("two")),
+    ]
+    joined = Dataset.join(parts)
+    assert [case.id for case in joined] == ["b", "a", "c"]
+    assert joined.labels == {"head": 1}
+    assert joined.root is None
+    assert Dataset.join(parts[:1]) is parts[0]
+    with pytest.raises(DatasetError, match="got a twice"):
+        Dataset.join([parts[0], Dataset((Case("a", Path("other/a.png")),), {"head": 1})])
+    with pytest.raises(DatasetError, match=r"same labels, got \{'head': 1\} in one"):
+        Dataset.join([parts[0], Dataset((), {"skull": 1}, Path("three"))])
