@@ -178,6 +178,7 @@ class TestTrain:
         run("train", heads, "--out", second, "--start", first, *brief)
         image = heads / "images" / "head10.png"
         run("predict", image, "--out", tmp_path / "out", "--checkpoint", second)
+        assert (tmp_path / "out" / "head10.json").is_file()
 
     def test_folders_are_trained_on_together_under_the_names_given(
         self, heads: Path, tmp_path: Path
@@ -202,7 +203,6 @@ class TestTrain:
         result = CliRunner().invoke(app, [*map(str, arguments), "--encoder-option", "pad_type"])
         assert result.exit_code == 2
         assert "NAME=TEXT, got 'pad_type'" in result.stderr
-        assert (tmp_path / "out" / "head10.json").is_file()
 
     def test_same_seed_same_file(self, heads: Path, tmp_path: Path) -> None:
         files = [tmp_path / f"{name}.safetensors" for name in "abc"]
