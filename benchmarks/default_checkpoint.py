@@ -24,7 +24,8 @@ from lfusion.checkpoint import Checkpoint, default_checkpoint_path
 from lfusion.evaluation import ImageResult, evaluate
 from lfusion.image import Case, Dataset
 from lfusion.predictor import Predictor
-from lfusion.training.data import load_sample, to_grid
+from lfusion.training.data import load_sample, to_grid, with_background
+from lfusion.training.losses import soft_cross_entropy
 from lfusion.uncertainty import fit_prior_precision
 
 TEMPERATURES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
@@ -63,10 +64,8 @@ def held_out(checkpoint: Checkpoint, cases: Sequence[Case]) -> tuple[float, floa
     for case in cases:
         terms = predictor.moments(case.read()).decompose(checkpoint.calibration.temperature)
         sample = load_sample(case, checkpoint.input, network.stride, network.config.classes)
-        foreground = to_grid(sample.target[None], network.stride)
-        target = torch.cat((1 - foreground.sum(1, keepdim=True), foreground), 1)
-        logs = terms.probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
-        losses.append(float(-(target * logs).sum(1).mean()))
+        target = with_background(to_grid(sample.target[None], network.stride))
+        losses.append(float(soft_cross_entropy(terms.probabilities, target)))
         highest = max(highest, float(terms.mutual_information.max()))
     return float(np.mean(losses)), highest
 

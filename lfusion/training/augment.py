@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lfusion.training.data import Sample
+from lfusion.training.data import Sample, with_background
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,8 @@ def apply_augmentation(
         align_corners=False,
     )[0]
     sector, valid = (warped[1:2] > 0.5).float(), (warped[2:3] > 0.5).float()
-    foreground = warped[3:]
-    target = torch.cat((1 - foreground.sum(0, keepdim=True), foreground))
-    return change_appearance(warped[:1], augmentation) * valid, sector, target, valid
+    appearance = change_appearance(warped[:1], augmentation)
+    return appearance * valid, sector, with_background(warped[3:]), valid
 
 
 def _sampling_grid(a: Augmentation, source: tuple[int, int], canvas: tuple[int, int]) -> Tensor:

@@ -113,9 +113,14 @@ def collate(samples: Iterable[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
         torch.stack([pad(s.image) for s in items]),
         torch.stack([pad(s.sector) for s in items]),
-        torch.cat((1 - foreground.sum(1, keepdim=True), foreground), 1),
+        with_background(foreground),
         torch.stack([pad(torch.ones_like(s.image)) for s in items]),
     )
+
+
+def with_background(foreground: Tensor) -> Tensor:
+    """Return the shares of all classes [..., C, h, w], given the foreground [..., C − 1, h, w]."""
+    return torch.cat((1 - foreground.sum(-3, keepdim=True), foreground), -3)
 
 
 def to_grid(planes: Tensor, stride: int) -> Tensor:

@@ -38,6 +38,17 @@ def ssn_loss(
     return (per_image / valid.sum((1, 2, 3)).clamp_min(1)).mean()
 
 
+def soft_cross_entropy(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Return −Σ_c y_c ln p_c, averaged over pixels and images, in nats.
+
+    Args:
+        probabilities: p [batch, classes, height, width]; one of zero counts as the smallest float.
+        target: y, same shape, shares that sum to one.
+    """
+    smallest = torch.finfo(probabilities.dtype).tiny
+    return -(target * probabilities.clamp_min(smallest).log()).sum(1).mean()
+
+
 def soft_dice_loss(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """Return 1 − soft Dice, averaged over images and the foreground classes an image may hold.
 

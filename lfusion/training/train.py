@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,9 @@ from lfusion.model import (
 from lfusion.model.input import InputSpec
 from lfusion.predictor import LogitMoments, Predictor, choose_device
 from lfusion.training.config import TrainingConfig, TrainingProgress
-from lfusion.training.data import Sample, load_samples, to_grid
+from lfusion.training.data import Sample, load_samples, to_grid, with_background
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
+from lfusion.training.losses import soft_cross_entropy
 from lfusion.uncertainty import (
     Calibration,
     FullCurvature,
@@ -180,12 +181,6 @@ def network_curvature(
     return total
 
 
-@dataclass(frozen=True, eq=False)
-class _HeldOut:
-    moments: LogitMoments
-    target: Tensor
-
-
 def calibrate(
     checkpoint: Checkpoint,
     dataset: Dataset,
@@ -199,9 +194,8 @@ def calibrate(
         fields = []
         for case, sample in zip(validation.labelled(), held_out, strict=True):
             moments = predictor.moments(case.read())
-            foreground = to_grid(sample.target[None], checkpoint.network.stride)
-            target = torch.cat((1 - foreground.sum(1, keepdim=True), foreground), 1)
-            fields.append(_HeldOut(moments, target.to(predictor.device)))
+            target = with_background(to_grid(sample.target[None], checkpoint.network.stride))
+            fields.append((moments, target.to(predictor.device)))
         checkpoint = replace(checkpoint, calibration=Calibration(_temperature(fields)))
     predictor = Predictor(checkpoint)
     cases = (validation or dataset).labelled()
@@ -213,15 +207,13 @@ def calibrate(
     return replace(checkpoint, calibration=calibration)
 
 
-def _temperature(fields: Sequence[_HeldOut]) -> float:
+def _temperature(fields: Sequence[tuple[LogitMoments, Tensor]]) -> float:
     def negative_log_likelihood(temperature: float) -> float:
-        total = 0.0
-        for field in fields:
-            probabilities = field.moments.decompose(temperature).probabilities
-            smallest = torch.finfo(probabilities.dtype).tiny
-            logs = probabilities.clamp_min(smallest).log()
-            total -= float((field.target * logs).sum(1).mean())
-        return total / len(fields)
+        losses = [
+            float(soft_cross_entropy(moments.decompose(temperature).probabilities, target))
+            for moments, target in fields
+        ]
+        return sum(losses) / len(losses)
 
     return fit_temperature(negative_log_likelihood)
 
