@@ -1,0 +1,103 @@
+"""What routes share: who may call, `params`, files sent along, names that must exist."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, Form, UploadFile
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.interfaces.utils.app import app_instance
+
+from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from monailabel_app.lib.errors import RequestError, UnknownNameError
+
+AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
+Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
+Params = Annotated[str, Form()]
+JsonParams = Annotated[dict[str, Any] | None, Body()]
+
+
+def known(kind: str, name: str) -> None:
+    """Refuse the name of a strategy, scoring method or trainer that does not exist.
+
+    Args:
+        kind: `strategies`, `scoring` or `trainers`.
+        name: As the client sent it.
+
+    Raises:
+        UnknownNameError: There is none; the message lists those there are.
+    """
+    names = app_instance().info()[kind]
+    if name not in names:
+        raise UnknownNameError(f"expected one of {', '.join(names)}; got {name[:80]!r}")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The form field `params`.
+
+    Args:
+        text: JSON, or nothing.
+
+    Returns:
+        The object.
+
+    Raises:
+        RequestError: It is no JSON object.
+    """
+    try:
+        value = json.loads(text or "{}")
+    except ValueError as error:
+        raise RequestError(f"expected params as a JSON object; {error}") from error
+    if not isinstance(value, dict):
+        raise RequestError(f"expected params as a JSON object; got {text[:80]!r}")
+    return value
+
+
+def split_name(filename: str | None) -> tuple[str, str]:
+    """Stem and suffix of an upload.
+
+    Args:
+        filename: As the client sent it.
+
+    Returns:
+        The stem, and the suffix in lower case.
+
+    Raises:
+        RequestError: We cannot read files of this suffix.
+    """
+    path = Path(filename or "")
+    suffix = suffix_of(path)
+    if suffix not in IMAGE_SUFFIXES:
+        raise RequestError(
+            f"expected a file named with one of {', '.join(IMAGE_SUFFIXES)}; got {path.name[:80]!r}"
+        )
+    return stem_of(path), suffix
+
+
+@contextmanager
+def received(upload: UploadFile) -> Iterator[Path]:
+    """The upload as a file, for as long as the block runs.
+
+    Args:
+        upload: What the client sent.
+
+    Yields:
+        The file, under a name of ours with the client's suffix.
+
+    Raises:
+        RequestError: We cannot read files of this suffix.
+    """
+    suffix = split_name(upload.filename)[1]
+    with tempfile.TemporaryDirectory(prefix="lfusion-upload-") as folder:
+        file = Path(folder) / f"upload{suffix}"
+        with file.open("wb") as target:
+            shutil.copyfileobj(upload.file, target)
+        yield file

@@ -1,0 +1,75 @@
+"""Inference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, UploadFile
+from fastapi.responses import JSONResponse, Response
+from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import get_mime_type
+from urllib3 import encode_multipart_formdata
+from urllib3.fields import RequestField
+
+from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.names import check_image_id
+from monailabel_app.lib.routes.common import AnyUser, Params, json_object, received
+
+router = APIRouter(tags=["Infer"])
+
+_OURS = ("model", "image", "image_id", "session")
+"""Keys of an inference request that say what is read; `params` may not set them."""
+
+
+@router.post("/infer/{model}")
+def infer(
+    user: AnyUser,
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Params = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    output: Literal["image", "json", "all", "dicom_seg"] | None = None,
+) -> Response:
+    """Predict an image of the datastore, of a session, or one sent along."""
+    if output == "dicom_seg":
+        raise RequestError("expected output image, json or all; a folder store has no DICOM SEG")
+    given = {key: value for key, value in json_object(params).items() if key not in _OURS}
+    with _source(image, session_id, file) as source:
+        result = app_instance().infer({**given, "model": model, "image": source})
+    return _infer_response(Path(result["file"]), result["params"], output)
+
+
+@contextmanager
+def _source(image: str, session_id: str, file: UploadFile | None) -> Iterator[str | Path]:
+    """What to predict: an id, or the path of a file that this server received itself."""
+    if file is not None:
+        with received(file) as sent:
+            yield sent
+    elif session_id:
+        session = app_instance().sessions().get_session(check_image_id(session_id))
+        if session is None:
+            raise UnknownNameError(f"there is no session {session_id[:80]!r}")
+        yield Path(session.image)
+    else:
+        yield image
+
+
+def _infer_response(mask: Path, params: dict[str, Any], output: str | None) -> Response:
+    """MONAI Label's three forms of an answer; the mask file is gone afterwards."""
+    content = mask.read_bytes()
+    mask.unlink()
+    kind = get_mime_type(mask.name)
+    if output == "json":
+        return JSONResponse(params)
+    if output == "image":
+        disposition = f'attachment; filename="{mask.name}"'
+        return Response(content, media_type=kind, headers={"content-disposition": disposition})
+    scalars = RequestField("params", json.dumps(params))
+    scalars.make_multipart(content_type="application/json")
+    body, form = encode_multipart_formdata([scalars, ("image", (mask.name, content, kind))])
+    return Response(body, media_type=form)
