@@ -1,0 +1,1 @@
+"""The napari plugin: from "the model is unsure" to "corrected" against any `lfusion serve`."""

@@ -1,0 +1,104 @@
+"""From an offer to an open case, with the next one fetched ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lfusion.image import UltrasoundImage
+from lfusion.protocol import Queue
+from napari_lfusion.core.backend import Backend
+from napari_lfusion.core.case import Offer, OpenCase, Proposal
+from napari_lfusion.core.errors import BadAnswerError
+
+_WAITING = ("open", "unscored")
+
+
+@dataclass(frozen=True, eq=False)
+class Prefetched:
+    """Image and proposal of a case that is not leased yet.
+
+    Attributes:
+        image: As `Backend.image`.
+        proposal: As `Backend.propose`.
+    """
+
+    image: UltrasoundImage
+    proposal: Proposal
+
+
+def fetch(backend: Backend, image_id: str) -> Prefetched:
+    """Fetch image and proposal, and check that they lie on one grid.
+
+    Raises:
+        BadAnswerError: Mask or maps have another size than the image.
+        BackendError: See `Backend`.
+    """
+    image, proposal = backend.image(image_id), backend.propose(image_id)
+    sizes = {"mask": proposal.mask.shape} | {k: v.shape for k, v in proposal.maps.items()}
+    for name, size in sizes.items():
+        if size != image.pixels.shape:
+            raise BadAnswerError(
+                f"expected the {name} of {image_id!r} on the image's grid of "
+                f"{list(image.pixels.shape)} pixels, got {list(size)}; the model on the "
+                "server resizes its answers"
+            )
+    return Prefetched(image, proposal)
+
+
+def open_case(
+    backend: Backend,
+    offer: Offer,
+    ahead: Prefetched | None = None,
+    checkpoint_id: str | None = None,
+) -> OpenCase:
+    """Fetch what is on screen when a case opens.
+
+    Args:
+        backend: Where from.
+        offer: The image, leased.
+        ahead: What was fetched ahead; used when it is this image.
+        checkpoint_id: The one served now; a proposal fetched ahead from another is fetched again.
+
+    Returns:
+        The case; with the saved label, when the image has one.
+
+    Raises:
+        BackendError: See `fetch`.
+    """
+    usable = (
+        ahead is not None
+        and ahead.proposal.image_id == offer.image_id
+        and ahead.proposal.checkpoint_id == (checkpoint_id or ahead.proposal.checkpoint_id)
+    )
+    got = ahead if ahead is not None and usable else fetch(backend, offer.image_id)
+    label = backend.label(offer.image_id) if offer.base_version else None
+    if label is not None and label.shape != got.image.pixels.shape:
+        raise BadAnswerError(
+            f"expected a saved label of {list(got.image.pixels.shape)} pixels for "
+            f"{offer.image_id!r}, got {list(label.shape)}; it was saved on another grid"
+        )
+    return OpenCase(offer, got.image, got.proposal, label)
+
+
+def likely_next(queue: Queue, client_id: str, current: str) -> str | None:
+    """The image to fetch ahead: the first of the queue that this client can get.
+
+    Fetching ahead takes no lease, so that nobody holds images that they do not look at.
+
+    Args:
+        queue: As the backend gave it.
+        client_id: Of this client.
+        current: The image that is open.
+
+    Returns:
+        Its id, or None when nothing waits.
+    """
+    return next(
+        (
+            item.id
+            for item in queue.items
+            if item.id != current
+            and (item.state in _WAITING or (item.state == "leased" and item.owner == client_id))
+        ),
+        None,
+    )
