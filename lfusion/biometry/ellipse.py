@@ -56,7 +56,17 @@ class Ellipse:
             >>> Ellipse(10, 20, 5, 3, 0).outline(4).round(6).tolist()
             [[10.0, 25.0], [13.0, 20.0], [10.0, 15.0], [7.0, 20.0]]
         """
-        parameter = np.linspace(0, 2 * np.pi, points, endpoint=False)
+        return self.at(np.linspace(0, 2 * np.pi, points, endpoint=False))
+
+    def at(self, parameter: NDArray[np.float64]) -> Points:
+        """Points of the ellipse by its parameter, the inverse of `polar` at radius 1.
+
+        Args:
+            parameter: [points], radians; 0 is one end of the long axis.
+
+        Returns:
+            [points, 2], (row, column).
+        """
         angle = math.radians(self.angle_deg)
         along, across = self.semi_major * np.cos(parameter), self.semi_minor * np.sin(parameter)
         rows = self.row + along * math.sin(angle) + across * math.cos(angle)
