@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lfusion.image import UltrasoundImage
+from lfusion.image import Geometry, UltrasoundImage
 from lfusion.protocol import Capabilities, InferResult, Lease, Why
 from lfusion.types import FloatMap, LabelMap
 
@@ -59,12 +59,14 @@ class Proposal:
         maps: Uncertainty in nats by name (`lfusion.protocol.MAP_TAGS`), each of the mask's
             shape; empty on a plain MONAI Label server.
         result: The scalars: scores, percentiles, biometry, abnormality; None on a plain server.
+        geometry: Where the mask lies; None when it came without a place.
     """
 
     image_id: str
     mask: LabelMap
     maps: Mapping[str, FloatMap] = field(default_factory=dict)
     result: InferResult | None = None
+    geometry: Geometry | None = None
 
     @property
     def checkpoint_id(self) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lfusion.image import UltrasoundImage
 from lfusion.protocol import Queue
 from napari_lfusion.core.backend import Backend
 from napari_lfusion.core.case import Offer, OpenCase, Proposal
 from napari_lfusion.core.errors import BadAnswerError
+from napari_lfusion.core.place import coincide
 
 _WAITING = ("open", "unscored")
 
@@ -30,18 +31,15 @@ def fetch(backend: Backend, image_id: str) -> Prefetched:
     """Fetch image and proposal, and check that they lie on one grid.
 
     Raises:
-        BadAnswerError: Mask or maps have another size than the image.
+        BadAnswerError: Mask or maps have another size than the image, or lie elsewhere.
         BackendError: See `Backend`.
     """
     image, proposal = backend.image(image_id), backend.propose(image_id)
-    sizes = {"mask": proposal.mask.shape} | {k: v.shape for k, v in proposal.maps.items()}
-    for name, size in sizes.items():
-        if size != image.pixels.shape:
-            raise BadAnswerError(
-                f"expected the {name} of {image_id!r} on the image's grid of "
-                f"{list(image.pixels.shape)} pixels, got {list(size)}; the model on the "
-                "server resizes its answers"
-            )
+    _check_grid(image, proposal)
+    size = None if proposal.result is None else proposal.result.pixel_size_mm
+    # A picture does not know its pixel size, but the server may from its list of images.
+    if image.pixel_size_mm is None and size is not None:
+        image = replace(image, pixel_size_mm=size)
     return Prefetched(image, proposal)
 
 
@@ -102,3 +100,21 @@ def likely_next(queue: Queue, client_id: str, current: str) -> str | None:
         ),
         None,
     )
+
+
+def _check_grid(image: UltrasoundImage, proposal: Proposal) -> None:
+    """Refuse arrays that would be shown in the wrong place."""
+    sizes = {"mask": proposal.mask.shape} | {k: v.shape for k, v in proposal.maps.items()}
+    for name, size in sizes.items():
+        if size != image.pixels.shape:
+            raise BadAnswerError(
+                f"expected the {name} of {proposal.image_id!r} on the image's grid of "
+                f"{list(image.pixels.shape)} pixels, got {list(size)}; the model on the server "
+                "resizes or turns its answers"
+            )
+    place = proposal.geometry
+    if place is not None and image.geometry.physical and not coincide(place, image.geometry):
+        raise BadAnswerError(
+            f"expected the mask of {proposal.image_id!r} where the image lies, it lies elsewhere; "
+            "the model on the server flips or moves its answers"
+        )

@@ -1,0 +1,142 @@
+"""Files in answers, read as arrays by `lfusion.image`."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path, PurePosixPath
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lfusion.errors import ImageError
+from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask
+from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
+from lfusion.image.volumes import read_volume
+from lfusion.types import FloatMap, LabelMap
+from napari_lfusion.core.errors import BadAnswerError
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file as it came.
+
+    Attributes:
+        name: As the server names it; its suffix says the format.
+        content: Its bytes.
+    """
+
+    name: str
+    content: bytes
+
+
+def received_file(reply: httpx.Response) -> Received:
+    """The file that is the whole answer.
+
+    Raises:
+        BadAnswerError: It has no name, so that its format is not known.
+    """
+    head = Message()
+    head["content-disposition"] = reply.headers.get("content-disposition", "")
+    return Received(_name(head), reply.content)
+
+
+def received_parts(reply: httpx.Response) -> tuple[bytes, Received]:
+    """The two parts of an inference: `params` as JSON, and the file `image`.
+
+    Raises:
+        BadAnswerError: One of them is missing.
+    """
+    head = f"content-type: {reply.headers.get('content-type', '')}\r\n\r\n".encode()
+    parts = {
+        part.get_param("name", header="content-disposition"): part
+        for part in BytesParser().parsebytes(head + reply.content).walk()
+    }
+    if "params" not in parts or "image" not in parts:
+        raise BadAnswerError(
+            "expected an inference of two parts, params and image; got "
+            f"{reply.headers.get('content-type', 'nothing')}"
+        )
+    image = parts["image"]
+    return _payload(parts["params"]), Received(_name(image), _payload(image))
+
+
+def decode_image(file: Received) -> UltrasoundImage:
+    """Read an image.
+
+    Raises:
+        BadAnswerError: It is none that we read; the message says what is wrong with it.
+    """
+    with _on_disk(file) as path:
+        return read_image(path)
+
+
+def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:
+    """Read a mask of class numbers, and where it lies when the format says so.
+
+    Raises:
+        BadAnswerError: As `decode_image`.
+    """
+    with _on_disk(file) as path:
+        mask = read_mask(path)
+        volume = suffix_of(path) in VOLUME_SUFFIXES
+        return mask, read_volume(path)[1] if volume else None
+
+
+def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
+    """Read a map of finite numbers, and where it lies.
+
+    Raises:
+        BadAnswerError: As `decode_image`; also when it holds NaN or infinity.
+    """
+    with _on_disk(file) as path:
+        values, geometry = read_volume(path)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise BadAnswerError(f"expected a map of finite numbers in {file.name}")
+    return np.ascontiguousarray(values, np.float32), geometry
+
+
+def decode_thumbnail(content: bytes) -> NDArray[np.uint8]:
+    """Read a small grey picture.
+
+    Raises:
+        BadAnswerError: It is none.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.array(picture.convert("L"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise BadAnswerError(f"expected a small picture; {error}") from error
+
+
+@contextmanager
+def _on_disk(file: Received) -> Iterator[Path]:
+    """The file under a name of our own; the server's name only gives the suffix."""
+    suffix = suffix_of(Path(file.name))
+    with tempfile.TemporaryDirectory(prefix="lfusion-") as folder:
+        path = Path(folder) / f"received{suffix}"
+        path.write_bytes(file.content)
+        try:
+            yield path
+        except ImageError as error:
+            reason = str(error).replace(str(path), file.name)
+            raise BadAnswerError(f"{reason} (sent by the server)") from error
+
+
+def _name(head: Message) -> str:
+    name = head.get_filename()
+    if not name:
+        raise BadAnswerError("expected a file with a name, which says its format; got none")
+    return PurePosixPath(name).name
+
+
+def _payload(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
