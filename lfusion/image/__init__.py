@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lfusion.image.dataset import Case, Dataset
 from lfusion.image.image import Geometry, UltrasoundImage
-from lfusion.image.read import as_ultrasound_image, read_image, read_mask
+from lfusion.image.read import as_ultrasound_image, read_frames, read_image, read_mask
 from lfusion.image.sector import sector_mask
 from lfusion.image.write import write_map, write_mask
 
@@ -14,6 +14,7 @@ __all__ = [
     "Geometry",
     "UltrasoundImage",
     "as_ultrasound_image",
+    "read_frames",
     "read_image",
     "read_mask",
     "sector_mask",

@@ -1,14 +1,16 @@
-"""DICOM ultrasound, one frame: grey values and the calibration that viewers ignore."""
+"""DICOM ultrasound, still or cine: grey values and the calibration that viewers ignore."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset as Header
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -16,8 +18,8 @@ from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries
 from lfusion.image.grey import to_grey
 from lfusion.image.image import Geometry, to_pixel_size
-from lfusion.image.volumes import read_volume
-from lfusion.types import GreyImage, PixelSize
+from lfusion.image.volumes import read_stack
+from lfusion.types import PixelSize
 
 _CENTIMETRE = 3
 _TWO_D = 1
@@ -36,40 +38,81 @@ _DAMAGE = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class DicomFrames:
+    """The frames of one file.
+
+    Attributes:
+        pixels: [frames, height, width] in [0, 1].
+        pixel_size_mm: (row, column) that the calibration gives, for measuring.
+        geometry: Where ITK, and so 3D Slicer, opens the frames, as the slices of a volume: it
+            knows no ultrasound calibration and takes unit steps.
+    """
+
+    pixels: NDArray[np.float32]
+    pixel_size_mm: PixelSize | None
+    geometry: Geometry
+
+
 def dicom_size(path: Path) -> tuple[int, int]:
     """(height, width) from the header.
 
     Raises:
-        ImageError: If the file is no DICOM image of one frame.
+        ImageError: If the file is no DICOM image.
     """
     header = _read_header(path)
     return (int(header.Rows), int(header.Columns))
 
 
-def read_dicom(path: Path) -> tuple[GreyImage, Geometry]:
-    """Read one DICOM frame, grey or colour.
+def frame_count(path: Path) -> int:
+    """The number of frames from the header; 1 for a still.
+
+    Raises:
+        ImageError: If the file is no DICOM image.
+    """
+    header = _read_header(path)
+    with _understanding(path):
+        return int(header.get("NumberOfFrames") or 1)
+
+
+def read_dicom(path: Path, frame: int | None = None) -> DicomFrames:
+    """Read the frames of a DICOM file, grey or colour.
 
     Grey values are scaled by the number of bits stored, colour becomes luminance, and signed
-    or rescaled values are stretched from minimum to maximum. Display windows are not applied.
+    or rescaled values are stretched from minimum to maximum of what is read. Display windows
+    are not applied.
 
     Args:
         path: A DICOM file.
-
-    Returns:
-        [height, width] in [0, 1], and the geometry that the calibration gives.
+        frame: The only one to return, from 0; None for all.
 
     Raises:
-        ImageError: If the file is damaged, holds no image, or is a cine loop.
+        ImageError: If the file is damaged or holds no image, or not this frame.
     """
     header = _read_header(path)
-    values, _ = read_volume(path)
+    values, place = read_stack(path)
+    if frame is not None:
+        if not 0 <= frame < len(values):
+            raise ImageError(
+                f"cannot read {path}: expected a frame from 0 to {len(values) - 1}, got {frame}"
+            )
+        values = values[frame : frame + 1]
     with _understanding(path):
-        geometry = Geometry.calibrated(pixel_size_of(header))
-        if values.ndim == 3:
-            return to_grey(values), geometry
-        if _is_rescaled(header) or values.dtype.kind != "u":
-            return to_grey(values.astype(np.float64), stretch=True), geometry
-        return to_grey(values, full_scale=_full_scale(header)), geometry
+        # One tall picture: what holds for grey values holds for all frames alike.
+        tall = values.reshape(-1, *values.shape[2:])
+        if tall.ndim == 3:
+            grey = to_grey(tall)
+        elif _is_rescaled(header) or values.dtype.kind != "u":
+            grey = to_grey(tall.astype(np.float64), stretch=True)
+        else:
+            grey = to_grey(tall, full_scale=_full_scale(header))
+        size = pixel_size_of(header)
+    known = size is not None and np.allclose(place.spacing[:2], (size[1], size[0]))
+    return DicomFrames(
+        pixels=grey.reshape(values.shape[:3]),
+        pixel_size_mm=size,
+        geometry=replace(place, physical=known),
+    )
 
 
 def pixel_size_of(header: Header) -> PixelSize | None:
@@ -137,15 +180,9 @@ def _area(region: Header) -> int:
 def _read_header(path: Path) -> Header:
     with _understanding(path):
         header = pydicom.dcmread(path, stop_before_pixels=True)
-        frames = int(header.get("NumberOfFrames") or 1)
         has_image = bool(header.get("Rows")) and bool(header.get("Columns"))
     if not has_image:
         raise ImageError(f"cannot read {path}: expected a DICOM image, got a file without pixels")
-    if frames != 1:
-        raise ImageError(
-            f"cannot read {path}: expected one frame, got a cine of {frames} frames, "
-            "which is not supported here yet; export the frame you need"
-        )
     return header
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,25 @@ class Geometry:
             return cls.grid()
         row, column = pixel_size_mm
         return cls((column, row), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0), physical=True)
+
+    def slice(self, number: int) -> Geometry:
+        """The geometry of one slice of this volume; itself where it is flat.
+
+        Args:
+            number: Of the slice along z, from 0.
+
+        Example:
+            >>> upright = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+            >>> volume = Geometry((1.0, 1.0, 2.0), (0.0, 0.0, 5.0), upright, physical=False)
+            >>> volume.slice(3).origin
+            (0.0, 0.0, 11.0)
+        """
+        if len(self.spacing) == 2:
+            return self
+        step = number * self.spacing[2]
+        along = self.direction[2::3]
+        origin = (start + step * axis for start, axis in zip(self.origin, along, strict=True))
+        return replace(self, origin=tuple(origin))
 
     @property
     def pixel_size_mm(self) -> PixelSize | None:

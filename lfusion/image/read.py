@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
-from lfusion.image.dicom import dicom_size, read_dicom
+from lfusion.image.dicom import dicom_size, frame_count, read_dicom
 from lfusion.image.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -24,10 +24,10 @@ from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
 from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
 from lfusion.image.sector import sector_mask
 from lfusion.image.volumes import read_volume, volume_size
-from lfusion.types import GreyImage, LabelMap
+from lfusion.types import GreyImage, LabelMap, PixelSize
 
 
-def read_image(path: str | os.PathLike[str]) -> UltrasoundImage:
+def read_image(path: str | os.PathLike[str], frame: int | None = None) -> UltrasoundImage:
     """Read one ultrasound image from a file of any supported format.
 
     Colour becomes luminance. uint8 and uint16 are divided by the greatest value of their type.
@@ -36,9 +36,12 @@ def read_image(path: str | os.PathLike[str]) -> UltrasoundImage:
 
     Args:
         path: PNG, JPEG, BMP, TIFF, DICOM, NIfTI, MetaImage or NRRD; the suffix in any case.
+        frame: Which of a DICOM cine, from 0; by default the middle one, since a sonographer
+            freezes before and after what is worth seeing. Other files have frame 0 only.
 
     Returns:
-        The image; its pixel size is None where the file does not know it, as in pictures.
+        The image; its pixel size is None where the file does not know it, as in pictures. A
+        frame of a cine has the geometry of its slice in the volume that a viewer opens.
 
     Raises:
         ImageError: If the file is missing, empty, damaged, of another format, or holds
@@ -47,16 +50,52 @@ def read_image(path: str | os.PathLike[str]) -> UltrasoundImage:
     path = Path(path)
     suffix = check_readable(path, IMAGE_SUFFIXES)
     try:
+        if suffix in DICOM_SUFFIXES:
+            middle = frame_count(path) // 2 if frame is None else frame
+            loop = read_dicom(path, middle)
+            return _image(loop.pixels[0], loop.pixel_size_mm, loop.geometry.slice(middle))
+        if frame not in (None, 0):
+            raise ImageError(f"expected frame 0, for this is no DICOM cine, got {frame}")
         pixels, geometry = _read_pixels(path, suffix)
-        size = geometry.pixel_size_mm
-        return UltrasoundImage(
-            pixels=pixels,
-            pixel_size_mm=None if size is None else to_pixel_size(size),
-            sector=sector_mask(pixels),
-            geometry=geometry,
+        return _image(pixels, geometry.pixel_size_mm, geometry)
+    except ImageError as error:
+        raise _naming(path, error) from error
+
+
+def read_frames(path: str | os.PathLike[str]) -> tuple[UltrasoundImage, ...]:
+    """Read all frames of a DICOM cine; of any other file its one image.
+
+    Args:
+        path: As for `read_image`.
+
+    Returns:
+        The frames in order.
+
+    Raises:
+        ImageError: As for `read_image`.
+    """
+    path = Path(path)
+    if check_readable(path, IMAGE_SUFFIXES) not in DICOM_SUFFIXES:
+        return (read_image(path),)
+    try:
+        loop = read_dicom(path)
+        return tuple(
+            _image(pixels, loop.pixel_size_mm, loop.geometry.slice(number))
+            for number, pixels in enumerate(loop.pixels)
         )
     except ImageError as error:
         raise _naming(path, error) from error
+
+
+def read_frame_count(path: str | os.PathLike[str]) -> int:
+    """The number of frames of an image file, from its header.
+
+    Raises:
+        ImageError: As for `read_image`, as far as the header shows it.
+    """
+    path = Path(path)
+    suffix = check_readable(path, IMAGE_SUFFIXES)
+    return frame_count(path) if suffix in DICOM_SUFFIXES else 1
 
 
 def read_mask(path: str | os.PathLike[str]) -> LabelMap:
@@ -127,11 +166,16 @@ def as_ultrasound_image(
     return UltrasoundImage(pixels, size, sector_mask(pixels), Geometry.calibrated(size))
 
 
+def _image(
+    pixels: GreyImage, pixel_size_mm: PixelSize | None, geometry: Geometry
+) -> UltrasoundImage:
+    size = None if pixel_size_mm is None else to_pixel_size(pixel_size_mm)
+    return UltrasoundImage(pixels, size, sector_mask(pixels), geometry)
+
+
 def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
     if suffix in PICTURE_SUFFIXES:
         return to_grey(read_picture(path)), Geometry.grid()
-    if suffix in DICOM_SUFFIXES:
-        return read_dicom(path)
     values, geometry = read_volume(path)
     return to_grey(values, stretch=True), geometry
 

@@ -57,34 +57,50 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Geometry]:
     with quiet_libraries():
         reader = _open(path)
         width, height = _plane_size(path, reader)
-        if suffix_of(path) in (".nii", ".nii.gz"):
-            _check_complete(path, reader)
-        try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise _damaged(path, error) from error
-        channels = image.GetNumberOfComponentsPerPixel()
-        shape = (height, width) if channels == 1 else (height, width, channels)
-        pixels = _sitk.GetArrayFromImage(image).reshape(shape)
-    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return pixels, Geometry(*place, physical=True)
+        pixels, geometry = _execute(path, reader)
+    return pixels.reshape(height, width, *_channels(pixels, reader)), geometry
 
 
-def write_volume(path: Path, values: NDArray[Any], geometry: Geometry) -> None:
-    """Write a plane as NIfTI, MetaImage or NRRD, by suffix, losslessly compressed.
+def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
+    """All planes of a file, as `read_volume` reads one.
+
+    Args:
+        path: A file as for `read_volume`.
+
+    Returns:
+        [planes, height, width] or, for colour, [planes, height, width, channels]; and the
+        geometry.
+
+    Raises:
+        ImageError: If the file is damaged, something else, or has more than three dimensions.
+    """
+    with quiet_libraries():
+        reader = _open(path)
+        width, height, *planes = reader.GetSize()
+        if len(planes) > 1:
+            raise ImageError(f"cannot read {path}: expected at most 3 dimensions")
+        pixels, geometry = _execute(path, reader)
+    return pixels.reshape(-1, height, width, *_channels(pixels, reader)), geometry
+
+
+def write_volume(
+    path: Path, values: NDArray[Any], geometry: Geometry, *, compress: bool = True
+) -> None:
+    """Write planes as NIfTI, MetaImage or NRRD, by suffix.
 
     Args:
         path: The file.
-        values: [height, width].
-        geometry: Where it lies; a 3-D one makes a volume of one slice.
+        values: [height, width] or [planes, height, width].
+        geometry: Where they lie; a 3-D one makes a volume of one slice of a single plane.
+        compress: Losslessly; some browsers' viewers cannot unpack a NRRD.
     """
-    slices = (1,) * (len(geometry.spacing) - 2)
+    slices = (1,) * (len(geometry.spacing) - values.ndim)
     with quiet_libraries():
         image = _sitk.GetImageFromArray(values.reshape(slices + values.shape))
         image.SetSpacing(geometry.spacing)
         image.SetOrigin(geometry.origin)
         image.SetDirection(geometry.direction)
-        _sitk.WriteImage(image, str(path), useCompression=True)
+        _sitk.WriteImage(image, str(path), useCompression=compress)
 
 
 def _open(path: Path) -> Any:
@@ -96,6 +112,22 @@ def _open(path: Path) -> Any:
     except RuntimeError as error:
         raise _damaged(path, error) from error
     return reader
+
+
+def _execute(path: Path, reader: Any) -> tuple[NDArray[Any], Geometry]:
+    if suffix_of(path) in (".nii", ".nii.gz"):
+        _check_complete(path, reader)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _damaged(path, error) from error
+    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return _sitk.GetArrayFromImage(image), Geometry(*place, physical=True)
+
+
+def _channels(pixels: NDArray[Any], reader: Any) -> tuple[int, ...]:
+    count = reader.GetNumberOfComponents()
+    return () if count == 1 else (count,)
 
 
 def _plane_size(path: Path, reader: Any) -> tuple[int, int]:

@@ -24,20 +24,29 @@ _VOLUMES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
 
 def write_mask(
-    path: str | os.PathLike[str], mask: NDArray[Any], like: UltrasoundImage | None = None
+    path: str | os.PathLike[str],
+    mask: NDArray[Any],
+    like: UltrasoundImage | None = None,
+    *,
+    compress: bool = True,
 ) -> None:
     """Write a mask of class numbers as 8-bit integers.
 
     Args:
         path: `.png` or `.tif` (which hold no geometry), `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
-        mask: [height, width], class numbers from 0 to 255 as booleans, integers or whole floats.
-        like: The image it belongs to, whose place in space the file gets.
+        mask: [height, width], class numbers from 0 to 255 as booleans, integers or whole floats;
+            [frames, height, width] for the frames of a cine, not as `.png` or `.tif`.
+        like: The image it belongs to, or the first frame, whose place in space the file gets.
+        compress: Losslessly; some browsers' viewers cannot unpack a NRRD.
 
     Raises:
         ImageError: For another suffix, a mask that does not fit the image, or a file that
             cannot be written. An older file of that name is then still there.
     """
-    _write(Path(path), to_labels(mask), like, (".png", *_TIFF, *_VOLUMES))
+    suffixes = (".png", *_TIFF, *_VOLUMES) if mask.ndim == 2 else _VOLUMES
+    # One tall picture: what holds for a mask holds for every frame of a stack.
+    labels = to_labels(mask.reshape(-1, mask.shape[-1]) if mask.ndim == 3 else mask)
+    _write(Path(path), labels.reshape(mask.shape), like, suffixes, compress=compress)
 
 
 def write_map(
@@ -83,7 +92,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _write(
-    path: Path, values: NDArray[Any], like: UltrasoundImage | None, suffixes: tuple[str, ...]
+    path: Path,
+    values: NDArray[Any],
+    like: UltrasoundImage | None,
+    suffixes: tuple[str, ...],
+    *,
+    compress: bool = True,
 ) -> None:
     suffix = suffix_of(path)
     if suffix not in suffixes:
@@ -91,7 +105,7 @@ def _write(
             f"cannot write {path}: expected a lossless format ({', '.join(suffixes)}), "
             f"got {suffix or 'no suffix'}"
         )
-    if like is not None and like.pixels.shape != values.shape:
+    if like is not None and like.pixels.shape != values.shape[-2:]:
         raise ImageError(
             f"cannot write {path}: it has size {list(values.shape)}, "
             f"its image {list(like.pixels.shape)}; they must be equal"
@@ -100,7 +114,7 @@ def _write(
     try:
         with atomic_path(path) as temporary:
             if suffix in _VOLUMES:
-                write_volume(temporary, values, geometry)
+                write_volume(temporary, values, geometry, compress=compress)
             else:
                 write_picture(temporary, values)
     except (OSError, RuntimeError) as error:  # SimpleITK's writers raise RuntimeError
