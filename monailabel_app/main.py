@@ -20,15 +20,31 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lfusion import __version__
 from lfusion.acquisition import STRATEGIES
 from lfusion.checkpoint import default_checkpoint_path
-from lfusion.protocol import MODEL_NAME
+from lfusion.protocol import (
+    BANDS_MODEL,
+    COUNTERFACTUAL_MODEL,
+    INTERACTIVE_MODEL,
+    MODEL_NAME,
+    Capabilities,
+)
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.errors import RequestError, UnknownNameError
-from monailabel_app.lib.infer import UncertaintyInfer
+from monailabel_app.lib.infer import (
+    BandsInfer,
+    CounterfactualInfer,
+    InteractiveInfer,
+    UncertaintyInfer,
+)
+from monailabel_app.lib.infer.remembered import RememberedPossibilities
+from monailabel_app.lib.infer.request import BACKGROUND
+from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import RandomStrategy, ScoredStrategy
+from monailabel_app.lib.tokens import Role
 from monailabel_app.lib.train import Retraining
 
 STATE_FOLDER = ".lfusion"
@@ -51,6 +67,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         checkpoint = conf.get("checkpoint")
         base = Path(checkpoint) if checkpoint else default_checkpoint_path()
         self.served = ServedModel(base, self._state)
+        self.training = TrainingJobs(self.served, self._state)
         self.pool_scoring = PoolScoring(self.served)
         super().__init__(
             app_dir=app_dir,
@@ -58,6 +75,8 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
             conf=conf,
             name="L-FUSION",
             description="Ultrasound segmentation with aleatoric and epistemic uncertainty",
+            # 3D Slicer makes a segment of each: background for clicks outside, none for bands.
+            labels=[*self.served.labels(), BACKGROUND],
         )
         # Strategies ask for missing scores themselves; MONAI Label would start
         # a process per method for every next sample.
@@ -76,13 +95,19 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         )
 
     def init_infers(self) -> dict[str, InferTask]:
-        """The model `lfusion`."""
+        """The model `lfusion` first, which 3D Slicer runs on each new sample."""
         store = self._datastore if isinstance(self._datastore, StudiesDatastore) else None
-        return {MODEL_NAME: UncertaintyInfer(self.served, store)}
+        remembered = RememberedPossibilities()
+        return {
+            MODEL_NAME: UncertaintyInfer(self.served, store),
+            INTERACTIVE_MODEL: InteractiveInfer(self.served, remembered),
+            COUNTERFACTUAL_MODEL: CounterfactualInfer(self.served, remembered),
+            BANDS_MODEL: BandsInfer(self.served),
+        }
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """The trainer `lfusion`."""
-        return {MODEL_NAME: Retraining(self.served, self._state)}
+        return {MODEL_NAME: Retraining(self.training)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """One strategy per stored score, and `random`."""
@@ -128,6 +153,27 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         if image_id is not None and request.get("save_label") is True:
             store.save_label(image_id, file, tag, {"model": model, "params": result})
         return {"label": file, "tag": tag, "file": file, "params": result}
+
+    def capabilities(self, role: Role) -> Capabilities:
+        """What this server offers beyond MONAI Label.
+
+        Args:
+            role: Of who asks.
+        """
+
+        def offered(model: str) -> str | None:
+            return model if model in self._infers else None
+
+        return Capabilities(
+            version=__version__,
+            checkpoint_id=self.served.checkpoint_id,
+            leases=False,
+            lease_seconds=0.0,
+            interactive=offered(INTERACTIVE_MODEL),
+            counterfactual=offered(COUNTERFACTUAL_MODEL),
+            strategies=tuple(self._strategies),
+            role=role,
+        )
 
     def infer_wsi(
         self, request: Mapping[str, Any], datastore: Datastore | None = None

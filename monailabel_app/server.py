@@ -1,16 +1,20 @@
-"""MONAI Label's server with our routes ahead of its own, and errors that clients can read."""
+"""MONAI Label's server with our routes for its own, guarded, and errors that clients can read."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from monailabel.app import app as monai_app
+from monailabel.config import settings
+from monailabel.endpoints import datastore
+from monailabel.endpoints.user.auth import get_current_user
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -18,15 +22,30 @@ from monailabel.interfaces.exception import (
 )
 from monailabel.interfaces.utils.app import app_instance
 from starlette.exceptions import HTTPException
+from starlette.types import Lifespan
 
 from lfusion.errors import CheckpointError, DatasetError, ImageError, LFusionError
 from lfusion.protocol import ErrorBody
+from monailabel_app.lib.auth import Gate, LocalAdmission, TokenAdmission, current_user
 from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.limits import DEFAULT_UPLOAD_MIB, MEBIBYTE, BodyLimit
 from monailabel_app.lib.routes import router
+from monailabel_app.lib.routes.auth import auth_router
+from monailabel_app.lib.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
-_CODES = {404: "not_found", 409: "conflict", 429: "conflict"}
+_CODES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    429: "too_many",
+}
+
+_KEPT = ("/", "/openapi.json", "/docs", "/favicon.ico", "/static")
+"""MONAI Label's own addresses that are served as they are: files and the list of routes."""
 
 
 def _answer(status: int, code: str, message: str) -> JSONResponse:
@@ -66,15 +85,22 @@ _HANDLERS: dict[type[Exception], Callable[[Any], JSONResponse]] = {
 }
 
 
-def _extended(app: FastAPI) -> FastAPI:
-    """The app with our routes first, our error answers, and closed to other web pages."""
-    theirs = len(app.router.routes)
+def _extended(app: FastAPI, conf: Mapping[str, Any]) -> FastAPI:
+    """The app with our routes instead of its own, our error answers, and closed to strangers."""
+    app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", None) in _KEPT]
     app.include_router(router)
-    app.router.routes[:] = app.router.routes[theirs:] + app.router.routes[:theirs]
-    # MONAI Label lets every page that a browser shows read the images. (Its setting for this
-    # cannot be used: with it, the training process fails to print its own settings.)
-    kept = [entry for entry in app.user_middleware if cast(object, entry.cls) != CORSMiddleware]
-    app.user_middleware[:] = kept
+    app.include_router(datastore.router)
+    token_file = conf.get("token_file")
+    tokens = Tokens(Path(token_file)) if token_file else None
+    if tokens is not None:
+        app.include_router(auth_router(tokens))
+    app.dependency_overrides[get_current_user] = current_user
+    # MONAI Label lets every page that a browser shows read the images.
+    app.user_middleware.clear()
+    upload_mib = int(conf.get("max_upload_mib", DEFAULT_UPLOAD_MIB))
+    app.add_middleware(BodyLimit, upload_bytes=upload_mib * MEBIBYTE)
+    app.add_middleware(Gate, admission=TokenAdmission(tokens) if tokens else LocalAdmission())
+    app.router.lifespan_context = _lifespan(app.router.lifespan_context)
     for kind, handle in _HANDLERS.items():
 
         def respond(
@@ -86,7 +112,19 @@ def _extended(app: FastAPI) -> FastAPI:
     return app
 
 
-app = _extended(monai_app)
+def _lifespan(theirs: Lifespan[FastAPI]) -> Lifespan[FastAPI]:
+    """MONAI Label's start and end; a training does not outlive the server."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with theirs(app) as state:
+            yield state
+        app_instance().training.stop("the server was shut down")
+
+    return lifespan
+
+
+app = _extended(monai_app, settings.MONAI_LABEL_APP_CONF)
 
 
 def ready_app() -> FastAPI:

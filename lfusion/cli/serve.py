@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lfusion._hosts import is_loopback
 from lfusion._optional import require
+from lfusion.cli.console import BadArgumentError
 from lfusion.errors import CheckpointError, DatasetError, MissingExtraError
 
 _LOGGING: dict[str, Any] = {
@@ -26,7 +28,8 @@ def serve(
     studies: Annotated[Path, typer.Option(help="Folder of images; labels are saved in it.")],
     port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; the default is this machine only.")
+        str,
+        typer.Option(help="Address to listen on; another than this machine's needs --token-file."),
     ] = "127.0.0.1",
     checkpoint: Annotated[
         Path | None, typer.Option(help="Model to start from, instead of the shipped one.")
@@ -34,31 +37,41 @@ def serve(
     app_state: Annotated[
         Path | None, typer.Option(help="Folder for retrained models; default STUDIES/.lfusion.")
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Who may call: lines role:user:token, role annotator or admin."),
+    ] = None,
+    max_upload_mib: Annotated[
+        int, typer.Option(help="Largest upload in MiB.", min=1, max=65536)
+    ] = 512,
 ) -> None:
     """Serve a folder of images to 3D Slicer, napari and every MONAI Label client."""
     if not studies.is_dir():
         raise DatasetError(f"expected a folder of images; {studies} is none; create it first")
     if checkpoint is not None and not checkpoint.is_file():
         raise CheckpointError(f"expected a checkpoint file, found none at {checkpoint}")
+    _check_host(host, token_file)
     package = _package_folder()
     from lfusion.checkpoint import Checkpoint, default_checkpoint_path
 
     # The server loads it too, but only after half a minute of imports on a slow machine.
     Checkpoint.load(checkpoint or default_checkpoint_path())
     state = (app_state or studies / ".lfusion").resolve()
-    conf = {"state": str(state)}
+    conf: dict[str, Any] = {"state": str(state), "max_upload_mib": max_upload_mib}
+    if token_file is not None:
+        conf["token_file"] = str(token_file.resolve())
     if checkpoint is not None:
         conf["checkpoint"] = str(checkpoint.resolve())
-    # MONAI Label's settings are read from the environment, here and in the
-    # process that it starts for a training, which also needs PYTHONPATH to be set.
+    # MONAI Label's settings are read from the environment when it is imported.
     os.environ.update(
         MONAI_LABEL_APP_DIR=str(package),
         MONAI_LABEL_STUDIES=str(studies.resolve()),
         MONAI_LABEL_APP_CONF=json.dumps(conf),
         MONAI_LABEL_SERVER_PORT=str(port),
         MONAI_LABEL_AUTO_UPDATE_SCORING="false",
+        # Has its routes check roles; the users come from the token file.
+        MONAI_LABEL_AUTH_ENABLE=str(token_file is not None).lower(),
         MONAI_LABEL_SESSION_PATH=str(state / "sessions"),
-        PYTHONPATH=os.environ.get("PYTHONPATH", ""),
     )
     import uvicorn
 
@@ -71,6 +84,25 @@ def serve(
         access_log=False,
         timeout_graceful_shutdown=5,
     )
+
+
+def _check_host(host: str, token_file: Path | None) -> None:
+    """Refuse to let anybody but this machine in without tokens."""
+    if token_file is not None:
+        if not token_file.is_file():
+            raise BadArgumentError(
+                f"expected a file with lines role:user:token, found none at {token_file}"
+            )
+    elif os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").lower() in ("1", "true", "yes", "on"):
+        raise BadArgumentError(
+            "MONAI_LABEL_AUTH_ENABLE is set, but MONAI Label's own sign-in rejects every user; "
+            "unset it and name the users with --token-file"
+        )
+    elif not is_loopback(host):
+        raise BadArgumentError(
+            f"expected --token-file to listen on {host}: everybody who reaches that address could "
+            "read and change the studies; see docs/security.md"
+        )
 
 
 def _package_folder() -> Path:

@@ -36,3 +36,31 @@ class ConflictError(RequestError):
 
     status = 409
     code = "conflict"
+
+
+class UnauthenticatedError(RequestError):
+    """A request came without a token that is known."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class ForbiddenError(RequestError):
+    """The caller may not do this, or nobody may."""
+
+    status = 403
+    code = "forbidden"
+
+
+class TooLargeError(RequestError):
+    """A file is too long, or would become too large when it is decoded."""
+
+    status = 413
+    code = "too_large"
+
+
+class StorageError(RequestError):
+    """What was sent could not be put on disk, and nothing of it was."""
+
+    status = 507
+    code = "failed"

@@ -1,50 +1,78 @@
-"""The checkpoint that the server serves, and how a new one takes its place."""
+"""The checkpoint that the server serves, how a new one takes its place, and the way back."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+from pydantic import BaseModel, Field, ValidationError
 
 from lfusion import predictor
 from lfusion.checkpoint import Checkpoint
+from lfusion.errors import CheckpointError
 from lfusion.image.write import atomic_path
 from lfusion.predictor import Predictor
+from monailabel_app.lib.errors import ConflictError
 
 logger = logging.getLogger(__name__)
 
 Stamp = tuple[str, int, int, int]
 
 
-class ServedModel:
-    """One predictor for all requests; follows the file, whoever replaced it.
+class _Pointer(BaseModel):
+    """Which files are in use: the previous and the served one, None for the base checkpoint."""
 
-    The base checkpoint is only read. A retrained one lives in the state folder
-    and is served from the moment it is there.
+    files: list[str | None] = Field(default=[None], min_length=1, max_length=2)
+
+
+class ServedModel:
+    """One predictor for all requests; follows the choice, whichever process made it.
+
+    The base checkpoint is only read. Others lie in the state folder under their
+    ids and are never changed; a small file says which one is served and which
+    one was before. Replacing that file is the one step that swaps models, so a
+    process that dies at any moment leaves a complete model served.
 
     Args:
-        base: The checkpoint to serve while nothing was retrained.
+        base: The checkpoint to serve while nothing else was published.
         state: Folder of the studies' owner for what training produces.
     """
 
     def __init__(self, base: Path, state: Path) -> None:
-        state.mkdir(parents=True, exist_ok=True)
-        self._base = base
-        self._retrained = state / "model.safetensors"
-        self._previous = state / "previous.safetensors"
+        self.base = base
+        self._models = state / "models"
+        self._pointer_file = state / "served.json"
+        self._models.mkdir(parents=True, exist_ok=True)
+        self._change = FileLock(state / "served.lock")
         self._lock = threading.Lock()
         self._loaded: tuple[Stamp, Predictor] | None = None
 
     @property
     def path(self) -> Path:
-        """The checkpoint file that is served now."""
-        return self._retrained if self._retrained.exists() else self._base
+        """The checkpoint file that is served now.
+
+        Raises:
+            CheckpointError: What says so is damaged.
+        """
+        return self._file(self._pointer().files[-1])
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Id of the checkpoint that is served now, without loading one that was just swapped in.
+
+        Raises:
+            CheckpointError: The file is no checkpoint this code can use.
+        """
+        name = self._pointer().files[-1]
+        return self.predictor().checkpoint_id if name is None else Path(name).stem
 
     def predictor(self) -> Predictor:
-        """The predictor of the served checkpoint, reloaded when the file changed.
+        """The predictor of the served checkpoint, reloaded when another one is served.
 
         Returns:
             A predictor that several threads may call; one that was handed out
@@ -54,10 +82,11 @@ class ServedModel:
             CheckpointError: The file is no checkpoint this code can use.
         """
         with self._lock:
-            stamp = _stamp(self.path)
+            path = self.path
+            stamp = _stamp(path)
             if self._loaded is None or self._loaded[0] != stamp:
-                logger.info("loading checkpoint %s", self.path.name)
-                self._loaded = (stamp, predictor.load(self.path))
+                logger.info("loading checkpoint %s", path.name)
+                self._loaded = (stamp, predictor.load(path))
             return self._loaded[1]
 
     def labels(self) -> Mapping[str, int]:
@@ -65,10 +94,7 @@ class ServedModel:
         return self.predictor().labels
 
     def publish(self, checkpoint: Checkpoint) -> str:
-        """Serve a new checkpoint from now on; the one before is kept beside it.
-
-        Each step replaces a whole file, so whenever this is interrupted a
-        complete checkpoint is served.
+        """Serve a new checkpoint from now on; the one before is kept.
 
         Args:
             checkpoint: What training returned.
@@ -77,14 +103,76 @@ class ServedModel:
             The id of the checkpoint that is served now.
 
         Raises:
+            CheckpointError: What was written cannot be read; the old checkpoint is served.
             OSError: A file cannot be written; the old checkpoint is served.
         """
-        with atomic_path(self._previous) as temporary:
-            shutil.copyfile(self.path, temporary)
-        return checkpoint.save(self._retrained)
+        with self._changing() as pointer:
+            name = f"{checkpoint.id}.safetensors"
+            if name != pointer.files[-1]:
+                checkpoint.save(self._models / name)
+                Checkpoint.load(self._models / name)
+                self._point([pointer.files[-1], name])
+            return checkpoint.id
+
+    def rollback(self) -> str:
+        """Serve the checkpoint before; a second call takes the first one back.
+
+        Returns:
+            The id of the checkpoint that is served now.
+
+        Raises:
+            ConflictError: There is none before.
+            CheckpointError: It cannot be read; the present one is served.
+        """
+        with self._changing() as pointer:
+            if len(pointer.files) < 2:
+                raise ConflictError(
+                    "expected a checkpoint to go back to; this is the first one that is served"
+                )
+            restored = Checkpoint.load(self._file(pointer.files[0]))
+            self._point(pointer.files[::-1])
+            return restored.id
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Pointer]:
+        """The pointer, for one process at a time; cleans up what nothing points to afterwards."""
+        with self._change:
+            yield self._pointer()
+            used = self._pointer().files
+            for file in self._models.iterdir():
+                if file.name not in used:
+                    file.unlink(missing_ok=True)
+
+    def _pointer(self) -> _Pointer:
+        try:
+            return _Pointer.model_validate_json(self._pointer_file.read_bytes())
+        except FileNotFoundError:
+            return _Pointer()
+        except ValidationError as error:
+            raise CheckpointError(
+                f"expected {self._pointer_file.name} to name the served checkpoint; it is "
+                "damaged; delete it to serve the first one, or restore it from a backup"
+            ) from error
+
+    def _point(self, files: list[str | None]) -> None:
+        with atomic_path(self._pointer_file) as temporary:
+            temporary.write_text(_Pointer(files=files).model_dump_json(), encoding="utf-8")
+        logger.info("serving %s from now on", files[-1] or self.base.name)
+
+    def _file(self, name: str | None) -> Path:
+        return self.base if name is None else self._models / name
 
 
 def _stamp(path: Path) -> Stamp:
-    """What changes when a file is replaced."""
-    status = os.stat(path)
+    """What changes when a file is replaced.
+
+    Raises:
+        CheckpointError: There is no such file.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"expected the served checkpoint at {path}, found none; restore it or roll back"
+        ) from error
     return (str(path), status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,22 +1,17 @@
-"""From saved labels to the next served checkpoint, and to the next ranking."""
+"""From stored scores to the next image, also after a retraining."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import pytest
 
-from lfusion.checkpoint import Checkpoint
-from lfusion.errors import CheckpointError, TrainingError
-from lfusion.image import read_mask
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.scoring import PoolScoring, stored_score
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import RandomStrategy, ScoredStrategy
-from monailabel_app.lib.train import Retraining, collect_cases
 
 KEY = "epistemic_per_sqrt_area"
 
@@ -47,82 +42,6 @@ def label(store: StudiesDatastore, heads: Path, image_id: str) -> None:
     store.save_label(image_id, str(heads / "masks" / f"{image_id}.png"), "final", {})
 
 
-class TestServedModel:
-    def test_it_follows_the_file(
-        self, served: ServedModel, state: Path, tiny_checkpoint: Path
-    ) -> None:
-        old = served.predictor()
-        assert served.predictor() is old
-        shutil.copy(tiny_checkpoint, state / "model.safetensors")
-        assert served.predictor() is not old
-
-    def test_publishing_keeps_the_one_before(
-        self, served: ServedModel, state: Path, tiny_checkpoint: Path
-    ) -> None:
-        checkpoint = Checkpoint.load(tiny_checkpoint)
-        assert served.publish(checkpoint) == checkpoint.id
-        assert served.path == state / "model.safetensors"
-        assert (state / "previous.safetensors").read_bytes() == tiny_checkpoint.read_bytes()
-
-    def test_half_a_file_is_named(
-        self, served: ServedModel, state: Path, tiny_checkpoint: Path
-    ) -> None:
-        content = tiny_checkpoint.read_bytes()
-        (state / "model.safetensors").write_bytes(content[: len(content) // 2])
-        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-            served.predictor()
-
-
-class TestTraining:
-    def test_png_and_nifti_labels_become_one_grid(
-        self, store: StudiesDatastore, served: ServedModel, heads: Path, tmp_path: Path
-    ) -> None:
-        truth = read_mask(heads / "masks" / "head01.png")
-        slicer = tmp_path / "label.nii.gz"
-        drawn = nibabel.Nifti1Image(  # type: ignore[no-untyped-call]
-            truth.T[:, :, None], np.diag([-1, -1, 1, 1])
-        )
-        nibabel.save(drawn, slicer)
-        label(store, heads, "head00")
-        store.save_label("head01", str(slicer), "final", {"label_info": [{"name": "fetal head"}]})
-        cases, skipped = collect_cases(store, served.labels(), tmp_path)
-        assert skipped == {}
-        assert [case.id for case in cases] == ["head00", "head01"]
-        np.testing.assert_array_equal(cases[1].read_mask(), truth)
-
-    def test_the_result_is_served_and_reported(
-        self, store: StudiesDatastore, served: ServedModel, heads: Path, state: Path
-    ) -> None:
-        before = served.predictor().checkpoint_id
-        label(store, heads, "head00")
-        trainer = Retraining(served, state)
-        stats = trainer({"steps": 2}, store)
-        assert served.predictor().checkpoint_id == stats["progress"]["checkpoint_id"] != before
-        assert trainer.status.status == "done"
-        assert trainer.status.images == ["head00"]
-        assert Retraining(served, state).stats() == stats
-
-    def test_without_labels_the_served_model_stays(
-        self, store: StudiesDatastore, served: ServedModel, state: Path, tiny_checkpoint: Path
-    ) -> None:
-        trainer = Retraining(served, state)
-        with pytest.raises(TrainingError, match="save a label first"):
-            trainer({}, store)
-        assert trainer.status.status == "failed"
-        assert "save a label first" in str(trainer.status.error)
-        assert served.path == tiny_checkpoint
-
-    def test_a_label_put_there_by_hand_that_does_not_fit_is_skipped_by_name(
-        self, store: StudiesDatastore, served: ServedModel, heads: Path, tmp_path: Path
-    ) -> None:
-        label(store, heads, "head00")
-        label(store, heads, "head01")
-        Path(store.get_label_uri("head01", "final")).write_text("no picture")
-        cases, skipped = collect_cases(store, served.labels(), tmp_path)
-        assert [case.id for case in cases] == ["head00"]
-        assert list(skipped) == ["head01"]
-
-
 class TestScoringAndRanking:
     def test_each_image_is_scored_once_per_checkpoint(
         self, store: StudiesDatastore, served: ServedModel
@@ -149,7 +68,7 @@ class TestScoringAndRanking:
         first = strategy({}, store)
         assert first is not None
         label(store, heads, first["id"])
-        Retraining(served, state)({"steps": 2}, store)
+        TrainingJobs(served, state).run({"steps": 2}, store)
         second = strategy({}, store)
         assert second is not None
         assert (first["pool"], second["pool"]) == (4, 3)

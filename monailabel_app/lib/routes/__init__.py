@@ -7,10 +7,34 @@ holds up every other request.
 
 from fastapi import APIRouter
 
-from monailabel_app.lib.routes import datastore, infer, queue, scoring, train
+from monailabel_app.lib.routes import (
+    closed,
+    datastore,
+    infer,
+    info,
+    model,
+    ohif,
+    proxy,
+    queue,
+    scoring,
+    session,
+    train,
+)
 
 router = APIRouter()
-for _topic in (infer, queue, scoring, train, datastore):
+for _topic in (
+    info,
+    infer,
+    queue,
+    scoring,
+    train,
+    model,
+    datastore,
+    session,
+    ohif,
+    proxy,
+    closed,
+):
     router.include_router(_topic.router)
 
 __all__ = ["router"]

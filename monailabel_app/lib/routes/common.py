@@ -17,6 +17,7 @@ from monailabel.interfaces.utils.app import app_instance
 
 from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
 from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.limits import check_upload
 
 AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
@@ -94,8 +95,25 @@ def received(upload: UploadFile) -> Iterator[Path]:
 
     Raises:
         RequestError: We cannot read files of this suffix.
+        TooLargeError: Decoding it would take too much memory.
+        ImageError: The header is damaged.
     """
-    suffix = split_name(upload.filename)[1]
+    with received_as(upload, split_name(upload.filename)[1]) as file:
+        check_upload(file)
+        yield file
+
+
+@contextmanager
+def received_as(upload: UploadFile, suffix: str) -> Iterator[Path]:
+    """The upload as a file of any kind, for as long as the block runs.
+
+    Args:
+        upload: What the client sent.
+        suffix: Of the file's name.
+
+    Yields:
+        The file, under a name of ours.
+    """
     with tempfile.TemporaryDirectory(prefix="lfusion-upload-") as folder:
         file = Path(folder) / f"upload{suffix}"
         with file.open("wb") as target:

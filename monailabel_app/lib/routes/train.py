@@ -1,27 +1,57 @@
-"""Training."""
+"""Training: MONAI Label's addresses, and ours for the whole status."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter
-from monailabel.endpoints import train
 from monailabel.interfaces.utils.app import app_instance
 
-from monailabel_app.lib.errors import RequestError
-from monailabel_app.lib.routes.common import Admin, JsonParams, known
-from monailabel_app.lib.train import training_settings
+from lfusion.protocol import MODEL_NAME, TrainingStatus
+from monailabel_app.lib.errors import UnknownNameError
+from monailabel_app.lib.jobs import TrainingJobs
+from monailabel_app.lib.routes.common import Admin, AnyUser, JsonParams, known
 
 router = APIRouter(tags=["Train"])
 
 
+def _jobs() -> TrainingJobs:
+    jobs: TrainingJobs = app_instance().training
+    return jobs
+
+
+@router.get("/training/")
+def training_status(user: AnyUser) -> TrainingStatus:
+    """How far the current or last training is."""
+    return _jobs().record().public()
+
+
+@router.get("/train/")
+def train_task(user: AnyUser, all: bool = False, check_if_running: bool = False) -> Any:
+    """The current or last training as a task of MONAI Label; 404 when there is none."""
+    record = _jobs().record()
+    if record.status == "idle" or (check_if_running and record.status != "running"):
+        raise UnknownNameError("no training is running" if check_if_running else "no training yet")
+    return [record.task()] if all else record.task()
+
+
+@router.post("/train/", include_in_schema=False)
+def train_all(user: Admin, params: JsonParams = None) -> dict[str, Any]:
+    """Start the one training, as MONAI Label starts all of its."""
+    given = (params or {}).get(MODEL_NAME)
+    record = _jobs().start(given if isinstance(given, dict) else {}, app_instance().datastore())
+    return {MODEL_NAME: {"result": record.task(), "detail": None}}
+
+
 @router.post("/train/{model}")
-def run_training(user: Admin, model: str, params: JsonParams = None, run_sync: bool = False) -> Any:
+def run_training(user: Admin, model: str, params: JsonParams = None) -> dict[str, Any]:
     """Start the training, in a process of its own; refused while one runs."""
     known("trainers", model)
-    store = app_instance().datastore()
-    if not store.get_labeled_images():
-        raise RequestError("expected final labels to learn from; there is none; save one first")
-    # MONAI Label also reads `bundle_path` and `gpus` from here, as paths and environment.
-    given = training_settings(params or {})
-    return train.run_model(model, given, run_sync, enqueue=False)
+    return _jobs().start(params or {}, app_instance().datastore()).task()
+
+
+@router.delete("/train/")
+def stop_training(user: Admin) -> dict[str, Any] | None:
+    """End the training at once; the served model stays. `null` when none was running."""
+    record = _jobs().stop()
+    return None if record is None else record.task()

@@ -1,0 +1,32 @@
+"""What the server is and how far it is: asked for every few seconds by every client."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from monailabel.interfaces.utils.app import app_instance
+
+from lfusion import __version__
+from lfusion.protocol import INFO_KEY
+from monailabel_app.lib.auth import role_of
+from monailabel_app.lib.routes.common import AnyUser
+
+router = APIRouter(tags=["App"])
+
+
+@router.get("/info/")
+def info(user: AnyUser) -> Response:
+    """Models, strategies, labels and how far the work is, and what is beyond MONAI Label."""
+    app = app_instance()
+    capabilities = app.capabilities(role_of(user)).model_dump(mode="json")
+    # Plain JSON already: the framework's own encoder would take longer than all the rest.
+    content = json.dumps({**app.info(), INFO_KEY: capabilities}, default=str)
+    return Response(content, media_type="application/json")
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """That the server answers, for a supervisor or a reverse proxy; needs no token."""
+    return {"status": "ok", "version": __version__}

@@ -1,0 +1,66 @@
+"""The served checkpoint as a file, and the way back to the one before."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, UploadFile
+from fastapi.responses import FileResponse
+from monailabel.interfaces.utils.app import app_instance
+
+from lfusion.checkpoint import Checkpoint
+from lfusion.errors import CheckpointError
+from lfusion.protocol import MODEL_NAME
+from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.routes.common import Admin, received_as
+from monailabel_app.lib.served import ServedModel
+
+router = APIRouter(prefix="/model", tags=["Model"])
+
+
+def _served(model: str = MODEL_NAME) -> ServedModel:
+    if model != MODEL_NAME:
+        raise UnknownNameError(f"expected the model {MODEL_NAME}; got {model[:80]!r}")
+    served: ServedModel = app_instance().served
+    return served
+
+
+@router.post("/rollback")
+def rollback(user: Admin) -> dict[str, str]:
+    """Serve the checkpoint before the present one; a second call takes it back."""
+    return {"checkpoint_id": _served().rollback()}
+
+
+@router.get("/info/{model}")
+def model_info(user: Admin, model: str) -> dict[str, Any]:
+    """Which checkpoint is served, and since when its file is there."""
+    served = _served(model)
+    return {
+        "checkpoint_id": served.checkpoint_id,
+        "modified_time": int(served.path.stat().st_mtime),
+    }
+
+
+@router.get("/{model}")
+def download_model(user: Admin, model: str) -> FileResponse:
+    """The served checkpoint, one safetensors file."""
+    served = _served(model)
+    name = f"{model}-{served.checkpoint_id}.safetensors"
+    return FileResponse(served.path, media_type="application/octet-stream", filename=name)
+
+
+@router.put("/{model}")
+def upload_model(user: Admin, model: str, file: Annotated[UploadFile, File()]) -> dict[str, str]:
+    """Serve a checkpoint made elsewhere, once it has been read and found to fit."""
+    served = _served(model)
+    with received_as(file, ".safetensors") as sent:
+        try:
+            checkpoint = Checkpoint.load(sent)
+        except CheckpointError as error:
+            raise RequestError(str(error)) from error
+    if dict(checkpoint.labels) != dict(served.labels()):
+        raise RequestError(
+            f"expected a model of {dict(served.labels())}; got one of {dict(checkpoint.labels)}; "
+            "the saved labels would not fit it"
+        )
+    return {"checkpoint_id": served.publish(checkpoint)}
