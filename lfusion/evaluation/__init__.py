@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from lfusion.evaluation.bootstrap import Estimate, estimate, resample_weights
 from lfusion.evaluation.evaluate import evaluate, match_labels, predict_case
-from lfusion.evaluation.metrics import (
-    Reliability,
-    brier_score,
-    dice,
-    expected_calibration_error,
-    hausdorff95_px,
-    negative_log_likelihood,
-    normalised_surface_dice,
-)
-from lfusion.evaluation.report import EvaluationReport, ImageResult
+from lfusion.evaluation.figures import FailureFigures, Figures, OodFigures
+from lfusion.evaluation.foreign import read_foreign
+from lfusion.evaluation.results import EvaluationReport, ForeignSet, ImageResult, ScoredImage
 
 __all__ = [
+    "Estimate",
     "EvaluationReport",
+    "FailureFigures",
+    "Figures",
+    "ForeignSet",
     "ImageResult",
-    "Reliability",
-    "brier_score",
-    "dice",
+    "OodFigures",
+    "ScoredImage",
+    "estimate",
     "evaluate",
-    "expected_calibration_error",
-    "hausdorff95_px",
     "match_labels",
-    "negative_log_likelihood",
-    "normalised_surface_dice",
     "predict_case",
+    "read_foreign",
+    "resample_weights",
 ]

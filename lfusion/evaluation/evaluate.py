@@ -4,73 +4,96 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import numpy as np
 
 from lfusion.errors import DatasetError, LFusionError
 from lfusion.evaluation.metrics import (
     Reliability,
+    SurfaceDistances,
     brier_score,
     dice,
-    expected_calibration_error,
-    hausdorff95_px,
     negative_log_likelihood,
-    normalised_surface_dice,
 )
-from lfusion.evaluation.report import EvaluationReport, ImageResult
+from lfusion.evaluation.results import EvaluationReport, ForeignSet, ImageResult, ScoredImage
 from lfusion.image import Case, Dataset, UltrasoundImage
-from lfusion.types import LabelMap
+from lfusion.types import BoolMap, LabelMap, PixelSize
 
 if TYPE_CHECKING:
     from lfusion.predictor import Prediction, Predictor
 
 HC_COLUMN = "hc_mm"
 """Column of meta.csv with the sonographer's head circumference."""
+NSD_TOLERANCE_PX = 2.0
+"""About the width of an annotator's line in HC18."""
+NSD_TOLERANCE_MM = 1.0
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (images done, images)."""
+
+
+class BoundaryFigures(TypedDict):
+    """The part of an `ImageResult` that tells how far the boundaries are apart."""
+
+    hd95_px: float
+    hd95_mm: float | None
+    nsd: float
+    nsd_mm: float | None
 
 
 def evaluate(
     predictor: Predictor,
     dataset: Dataset,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    *,
+    foreign: Mapping[str, Dataset] | None = None,
 ) -> EvaluationReport:
     """Measure a predictor on every labelled image of a data set.
+
+    One image at a time: what is kept of each is a row of figures, a few kilobytes.
 
     Args:
         predictor: what to measure.
         dataset: its labels carry the predictor's names, or no names of their own and the
             predictor's class numbers.
-        progress: called with (images done, images) after each image.
+        progress: called with (images done, images) after each image; an exception that it
+            raises stops the evaluation.
+        foreign: images out of distribution by name; they are scored, their masks not looked at.
 
     Raises:
-        DatasetError: no labelled image, or labels that are not the predictor's.
+        DatasetError: no labelled image, a foreign set without images, or labels that are not
+            the predictor's.
         ImageError: an image or mask cannot be read; a report never leaves images out.
         NonFiniteError: a prediction is not finite.
     """
-    cases = tuple(dataset.labelled())
-    if not cases:
-        raise DatasetError(
-            f"expected images with masks to evaluate on, got {len(dataset)} images without; "
-            "choose another split or add masks"
-        )
+    cases, others = tuple(dataset.labelled()), foreign or {}
+    _require_images(dataset, len(cases), others)
     numbers = match_labels(predictor.labels, dataset.labels)
-    results, reliability = [], None
-    for done, case in enumerate(cases, start=1):
+    total = len(cases) + sum(map(len, others.values()))
+    results, reliability, sets = [], [], []
+    report_progress = _Counter(total, progress)
+    for case in cases:
         prediction, seconds = predict_case(predictor, case)
-        reference = _reference(case, numbers)
+        reference = read_reference(case, numbers)
         results.append(_measure(case, prediction, reference, seconds))
-        own = Reliability.of(prediction.probabilities, reference)
-        reliability = own if reliability is None else reliability + own
-        if progress is not None:
-            progress(done, len(cases))
-    assert reliability is not None
+        reliability.append(Reliability.of(prediction.probabilities, reference))
+        report_progress()
+    for name, part in others.items():
+        scored = []
+        for case in part:
+            scores = predict_case(predictor, case)[0].scores
+            scored.append(ScoredImage(case.id, case.group, dict(scores)))
+            report_progress()
+        sets.append(ForeignSet(name, tuple(scored)))
     return EvaluationReport(
         images=tuple(results),
-        ece=expected_calibration_error(reliability),
+        reliability=Reliability.stack(reliability),
         unlabelled=len(dataset) - len(cases),
         labels=dict(predictor.labels),
         checkpoint_id=predictor.checkpoint_id,
+        foreign=tuple(sets),
     )
 
 
@@ -122,8 +145,17 @@ def match_labels(predicted: Mapping[str, int], reference: Mapping[str, int]) -> 
     )
 
 
-def _reference(case: Case, numbers: Mapping[int, int]) -> LabelMap:
-    """The mask of a case in the predictor's class numbers."""
+def read_reference(case: Case, numbers: Mapping[int, int]) -> LabelMap:
+    """Read the mask of a case in the predictor's class numbers.
+
+    Args:
+        case: one with a mask.
+        numbers: from `match_labels`.
+
+    Raises:
+        ImageError: the mask cannot be read.
+        DatasetError: it does not fit its image, or holds a class that has no number.
+    """
     mask = case.read_mask()
     unknown = sorted(set(np.unique(mask).tolist()) - set(numbers))
     if unknown:
@@ -140,22 +172,35 @@ def _reference(case: Case, numbers: Mapping[int, int]) -> LabelMap:
 def _measure(
     case: Case, prediction: Prediction, reference: LabelMap, seconds: float
 ) -> ImageResult:
-    classes = list(prediction.labels.values())
-    pairs = [(prediction.mask == c, reference == c) for c in classes]
+    pairs = [(prediction.mask == c, reference == c) for c in prediction.labels.values()]
     biometry = prediction.biometry
     return ImageResult(
         id=case.id,
+        group=case.group,
+        scores=dict(prediction.scores),
         dice=float(np.mean([dice(p, r) for p, r in pairs])),
-        hd95_px=float(np.mean([hausdorff95_px(p, r) for p, r in pairs])),
-        nsd=float(np.mean([normalised_surface_dice(p, r) for p, r in pairs])),
+        **_boundary_figures(pairs, prediction.pixel_size_mm),
         nll=negative_log_likelihood(prediction.probabilities, reference),
         brier=brier_score(prediction.probabilities, reference),
         hc_mm=None if biometry is None else biometry.hc_mm,
         hc_reference_mm=None if biometry is None else _reference_hc(case),
         hc_refusal=None if biometry is None else biometry.refusal,
         seconds=seconds,
-        scores=dict(prediction.scores),
     )
+
+
+def _boundary_figures(
+    pairs: Sequence[tuple[BoolMap, BoolMap]], pixel_size_mm: PixelSize | None
+) -> BoundaryFigures:
+    """Hausdorff distance and surface Dice in pixels and, where their size is known, in mm."""
+    px = [SurfaceDistances.of(p, r) for p, r in pairs]
+    mm = [] if pixel_size_mm is None else [SurfaceDistances.of(*m, pixel_size_mm) for m in pairs]
+    return {
+        "hd95_px": float(np.mean([d.hausdorff95() for d in px])),
+        "nsd": float(np.mean([d.surface_dice(NSD_TOLERANCE_PX) for d in px])),
+        "hd95_mm": float(np.mean([d.hausdorff95() for d in mm])) if mm else None,
+        "nsd_mm": float(np.mean([d.surface_dice(NSD_TOLERANCE_MM) for d in mm])) if mm else None,
+    }
 
 
 def _reference_hc(case: Case) -> float | None:
@@ -170,3 +215,26 @@ def _reference_hc(case: Case) -> float | None:
     if not 0 < value < math.inf:
         raise DatasetError(f"image {case.id}: expected a positive {HC_COLUMN}, got {text!r}")
     return value
+
+
+def _require_images(dataset: Dataset, labelled: int, foreign: Mapping[str, Dataset]) -> None:
+    if not labelled:
+        raise DatasetError(
+            f"expected images with masks to evaluate on, got {len(dataset)} images without; "
+            "choose another split or add masks"
+        )
+    for name, part in foreign.items():
+        if not len(part):
+            raise DatasetError(f"expected images out of distribution in {name}, got none")
+
+
+class _Counter:
+    """Counts steps and tells each of them."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)

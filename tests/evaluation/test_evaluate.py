@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from lfusion.errors import DatasetError, ImageError
-from lfusion.evaluation import EvaluationReport, ImageResult, evaluate, match_labels, predict_case
+from lfusion.evaluation import (
+    EvaluationReport,
+    ForeignSet,
+    ImageResult,
+    evaluate,
+    match_labels,
+    predict_case,
+    read_foreign,
+)
+from lfusion.evaluation.metrics import Reliability, hausdorff95, normalised_surface_dice
 from lfusion.image import Dataset
 from lfusion.predictor import Predictor, load
 
@@ -36,9 +45,12 @@ def result(**changes: object) -> ImageResult:
     """A row with a head measured 2 mm too large."""
     row = ImageResult(
         id="a",
+        group=None,
         dice=0.9,
         hd95_px=2.0,
+        hd95_mm=None,
         nsd=0.8,
+        nsd_mm=None,
         nll=0.1,
         brier=0.2,
         hc_mm=102.0,
@@ -50,8 +62,19 @@ def result(**changes: object) -> ImageResult:
     return replace(row, **changes)  # type: ignore[arg-type]
 
 
-def of(*images: ImageResult) -> EvaluationReport:
-    return EvaluationReport(images, ece=0.01, unlabelled=0, labels={"head": 1}, checkpoint_id="x")
+PIXELS = Reliability.of(np.array([[[0.9]], [[0.1]]], np.float32), np.zeros((1, 1), np.uint8))
+"""One pixel of confidence 0.9, predicted rightly: a calibration error of 0.1."""
+
+
+def of(*images: ImageResult, foreign: tuple[ForeignSet, ...] = ()) -> EvaluationReport:
+    return EvaluationReport(
+        images,
+        reliability=Reliability.stack([PIXELS] * len(images)),
+        unlabelled=0,
+        labels={"head": 1},
+        checkpoint_id="x",
+        foreign=foreign,
+    )
 
 
 class TestSummary:
@@ -65,6 +88,13 @@ class TestSummary:
         assert figures["hc_mae_mm"] == pytest.approx(2.5)  # |2|, |-3|
         assert figures["hc_bias_mm"] == pytest.approx(-0.5)
         assert figures["seconds_per_image"] == pytest.approx(1.0)
+        assert figures["ece"] == pytest.approx(0.1)
+        assert figures["ace"] == pytest.approx(0.1)
+
+    def test_figures_in_mm_are_of_the_images_with_a_pixel_size(self) -> None:
+        figures = of(result(hd95_mm=3.0, nsd_mm=0.5), result(id="b")).summary()
+        assert (figures["hd95_mm"], figures["nsd_mm"]) == (3.0, 0.5)
+        assert of(result()).summary()["hd95_mm"] is None
 
     def test_refused_heads_are_counted_apart_from_the_error(self) -> None:
         figures = of(result(), result(id="b", hc_mm=None, hc_refusal="no head found")).summary()
@@ -93,6 +123,17 @@ class TestEvaluate:
                 row.scores["epistemic_mean"] + row.scores["aleatoric_mean"], abs=1e-5
             )
 
+    def test_boundaries_are_measured_in_pixels_and_in_mm(
+        self, predictor: Predictor, report: EvaluationReport, heads: Path
+    ) -> None:
+        case = Dataset.read(heads).split("test").cases[0]
+        masks = predictor(case.image_path).mask == 1, case.read_mask() == 1
+        row = report.images[0]
+        assert row.hd95_px == hausdorff95(*masks)
+        assert row.nsd == normalised_surface_dice(*masks, 2.0)
+        assert row.hd95_mm == pytest.approx(hausdorff95(*masks, (0.5, 0.5)))
+        assert row.nsd_mm == normalised_surface_dice(*masks, 1.0, (0.5, 0.5))
+
     def test_is_json_with_the_fixed_keys(self, report: EvaluationReport) -> None:
         content = json.loads(json.dumps(report.as_dict(), allow_nan=False))
         fixed = {"dice_mean", "dice_p05", "hd95_px", "nsd", "hc_mae_mm", "hc_refused", "ece", "n"}
@@ -104,6 +145,38 @@ class TestEvaluate:
         dataset = Dataset.read(heads).split("val")
         evaluate(predictor, dataset, lambda done, total: seen.append((done, total)))
         assert seen == [(1, 2), (2, 2)]
+
+    def test_an_exception_of_the_progress_stops_it(self, predictor: Predictor, heads: Path) -> None:
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(predictor, Dataset.read(heads).split("val"), stop)
+
+    def test_foreign_images_are_scored_as_the_predictor_scores_them(
+        self, predictor: Predictor, heads: Path
+    ) -> None:
+        data = Dataset.read(heads)
+        seen: list[tuple[int, int]] = []
+        report = evaluate(
+            predictor,
+            data.split("val"),
+            lambda done, total: seen.append((done, total)),
+            foreign={"elsewhere": data.split("test")},
+        )
+        assert seen[-1] == (5, 5)
+        (part,) = report.foreign
+        assert part.name == "elsewhere"
+        assert [image.id for image in part.images] == ["head10", "head11", "head12"]
+        path = data.split("test").cases[0].image_path
+        assert part.images[0].scores == dict(predictor(path).scores)
+
+    def test_a_foreign_set_without_images_is_refused(
+        self, predictor: Predictor, heads: Path
+    ) -> None:
+        data = Dataset.read(heads).split("val")
+        with pytest.raises(DatasetError, match="distribution in empty, got none"):
+            evaluate(predictor, data, foreign={"empty": Dataset(())})
 
     def test_images_without_mask_are_counted(self, predictor: Predictor, copied: Path) -> None:
         (copied / "masks" / "head10.png").unlink()
@@ -161,3 +234,27 @@ class TestLabels:
     def test_a_shared_name_with_another_number_is_no_match_by_number(self) -> None:
         with pytest.raises(DatasetError):
             match_labels({"head": 1, "bone": 2}, {"head": 2, "cavum": 1})
+
+
+class TestForeign:
+    def test_takes_the_split_of_a_dataset_folder(self, heads: Path) -> None:
+        found = read_foreign([heads], "test")
+        assert [case.id for case in found[heads.name]] == ["head10", "head11", "head12"]
+
+    def test_takes_all_images_of_a_folder_without_that_split(self, heads: Path) -> None:
+        assert len(read_foreign([heads], "holdout")[heads.name]) == 13
+
+    def test_takes_a_plain_folder_of_images(self, heads: Path) -> None:
+        found = read_foreign([heads / "images"], "test")
+        assert len(found["images"]) == 13
+        assert found["images"].cases[0].mask_path is None
+
+    def test_two_folders_of_one_name_are_refused(self, heads: Path, tmp_path: Path) -> None:
+        other = shutil.copytree(heads / "images", tmp_path / "images")
+        with pytest.raises(DatasetError, match="images twice"):
+            read_foreign([heads / "images", other], "test")
+
+    def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
+        for folder in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(DatasetError, match="expected a folder of images"):
+                read_foreign([folder], "test")
