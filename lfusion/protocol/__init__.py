@@ -18,7 +18,9 @@ method. Nothing here needs torch.
 * `PUT /datastore/label` reads a `Submission` from `params` and answers with a `SavedLabel`;
   `GET /versions?image=ID` lists `LabelVersion`s, the oldest first.
 * `POST /infer/lfusion_interactive` and `/infer/lfusion_counterfactual` read `Clicks` and
-  `Alternative` from `params` and answer as `/infer/lfusion` does.
+  `Alternative` from `params` and answer as `/infer/lfusion` does (the latter with an
+  `AlternativeResult`). Asked about a cine, every model answers with a mask for each frame, or
+  with `frame` for that one alone.
 * `GET /scoring/` is a `ScoringStatus`, `GET /training/` a `TrainingStatus`, which is also
   `train_stats.lfusion.progress` of `GET /info/`.
 * Every error is an `ErrorBody`.
@@ -38,6 +40,7 @@ from lfusion.protocol.names import (
 from lfusion.protocol.prediction import (
     Abnormality,
     Alternative,
+    AlternativeResult,
     Clicks,
     InferResult,
     Latencies,
@@ -56,6 +59,7 @@ __all__ = [
     "MODEL_NAME",
     "Abnormality",
     "Alternative",
+    "AlternativeResult",
     "Aside",
     "Capabilities",
     "Clicks",

@@ -93,6 +93,22 @@ class InferResult(Message):
     latencies: Latencies
 
 
+class AlternativeResult(InferResult):
+    """The scalars of another segmentation.
+
+    Attributes:
+        density_ratio: Density of the logits over that of the mean; None for a sample.
+        tail_probability: Probability to be this far along the mode or farther, either way; None
+            for a sample.
+        variance_shares: Part of the image's variance by mode, the largest first; as many as
+            there are modes.
+    """
+
+    density_ratio: float | None = None
+    tail_probability: float | None = None
+    variance_shares: list[float] = Field(default_factory=list)
+
+
 class Clicks(BaseModel):
     """What was said by hand about an image, in the image's pixels, as 3D Slicer sends clicks.
 
