@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from lfusion.image import write_mask
+from lfusion.errors import ImageError
+from lfusion.image import read_mask, write_mask
 from lfusion.types import LabelMap
 from napari_lfusion.core.case import Correction, OpenCase
+from napari_lfusion.core.errors import RefusedError
 
 
 def make_correction(case: OpenCase, mask: LabelMap, labels: Mapping[str, int]) -> Correction:
@@ -43,6 +45,21 @@ def make_correction(case: OpenCase, mask: LabelMap, labels: Mapping[str, int]) -
         checkpoint_id=case.proposal.checkpoint_id,
         label_names=_names_in_order(labels),
     )
+
+
+def read_correction(correction: Correction) -> LabelMap:
+    """The mask of a correction, as a server reads it.
+
+    Raises:
+        RefusedError: The file is no mask.
+    """
+    with tempfile.TemporaryDirectory(prefix="lfusion-") as folder:
+        file = Path(folder) / correction.file_name
+        file.write_bytes(correction.content)
+        try:
+            return read_mask(file)
+        except ImageError as error:
+            raise RefusedError(str(error)) from error
 
 
 def _names_in_order(labels: Mapping[str, int]) -> tuple[str, ...]:

@@ -80,12 +80,7 @@ class EffortRecord(BaseModel):
         strategy: That brought the case, None when it was chosen by hand.
         outcome: How the case ended.
         ended_at: Seconds since 1970 UTC.
-        active_s: See `Effort`, as the next five.
-        strokes: .
-        clicks: .
-        adopted: .
-        undos: .
-        touched_px: .
+        effort: What it took.
         edited_px: Pixels where the mask differs from the proposal at the end.
         dice_to_proposal: Of the foreground at the end and the proposal's; 1 when nothing changed.
     """
@@ -98,12 +93,7 @@ class EffortRecord(BaseModel):
     strategy: str | None = None
     outcome: Outcome
     ended_at: float
-    active_s: float
-    strokes: int
-    clicks: int
-    adopted: int
-    undos: int
-    touched_px: int
+    effort: Effort
     edited_px: int
     dice_to_proposal: float
 

@@ -34,7 +34,7 @@ class Account:
             >>> Account.parse(" 127.0.0.1:8000/ ", "ada").url
             'http://127.0.0.1:8000'
         """
-        text = url.strip().rstrip("/")
+        text = url.strip()
         text = text if "://" in text else f"http://{text}"
         try:
             parsed = httpx.URL(text)
@@ -46,4 +46,4 @@ class Account:
             )
         if not user.strip():
             raise RefusedError("expected a user name, by which others see who holds an image")
-        return cls(text, user.strip(), (token or "").strip() or None)
+        return cls(text.rstrip("/"), user.strip(), (token or "").strip() or None)
