@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
 from monailabel.config import settings
@@ -83,15 +83,23 @@ class LocalAdmission:
     def admit(self, method: str, path: str, headers: Headers) -> User:
         """See `Admission`."""
         host = headers.get("host", "")
-        if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if not is_loopback(_split(f"//{host}").hostname or ""):
             raise ForbiddenError(
                 f"expected a request to localhost; got one to {host[:80]!r}; to serve other names "
                 "start with --token-file"
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin).netloc != host:
             raise ForbiddenError("expected a request of a program or of this server's own pages")
         return DEFAULT_USER
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none when it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class Gate:

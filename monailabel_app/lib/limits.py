@@ -38,7 +38,9 @@ MAX_CINE_PIXELS = 10**9
 
 _UNPACKED_BYTES = 8 * MAX_PIXELS + MEBIBYTE
 _HEADER_BYTES = 64 * 1024
-_DETACHED = re.compile(rb"^\s*(data ?file\s*:|elementdatafile\s*=\s*(?!local\s*$))", re.I | re.M)
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_NRRD_DATA_FILE = re.compile(rb"^\s*data ?file\s*:", re.I | re.M)
+_META_DATA_FILE = re.compile(rb"^\s*ElementDataFile\s*[=:]\s*(\S*)", re.I | re.M)
 
 
 class BodyLimit:
@@ -120,9 +122,17 @@ def _check_unpacked(file: Path) -> None:
 def _check_attached(file: Path) -> None:
     """Refuse a header without pixels: they would be read from a file of the server."""
     with file.open("rb") as opened:
-        header = opened.read(_HEADER_BYTES)
-    if _DETACHED.search(header.split(b"\n\n")[0]):
-        raise RequestError("expected header and pixels in one file; this one names another file")
+        content = opened.read(_HEADER_BYTES)
+    if suffix_of(file) == ".nrrd":
+        header, *pixels = _BLANK_LINE.split(content, maxsplit=1)
+        attached = pixels and not _NRRD_DATA_FILE.search(header)
+    else:
+        named = _META_DATA_FILE.search(content)
+        attached = named and named[1].upper() == b"LOCAL"
+    if not attached:
+        raise RequestError(
+            "expected header and pixels in one file; this header names another file, or has no end"
+        )
 
 
 def _dicom_size(file: Path) -> tuple[int, int, int]:

@@ -1,0 +1,203 @@
+"""Small requests that would take much: refused before anything is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pydicom
+import pytest
+from fastapi import FastAPI, Request
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    UltrasoundImageStorage,
+    generate_uid,
+)
+
+from lfusion.errors import ImageError
+from lfusion.image import write_mask
+from monailabel_app.lib.errors import RequestError, TooLargeError
+from monailabel_app.lib.limits import MAX_JSON_BYTES, MAX_PIXELS, BodyLimit, check_upload
+
+EDGE = 1_000_000
+"""Pixels along each side of the hostile images: a terabyte each."""
+
+
+def png(path: Path, edge: int) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", edge, edge, 8, 0, 0, 0, 0)
+    content = (
+        chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+def bmp(path: Path, edge: int) -> None:
+    info = struct.pack("<IiiHHIIiiII", 40, edge, edge, 1, 8, 0, 0, 0, 0, 0, 0)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + info + b"\0" * 1024)
+
+
+def nifti_header(edge: int) -> bytes:
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    side = min(edge, 32767)
+    struct.pack_into("<8h", header, 40, 3, side, side, 1, 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, 2, 8)
+    struct.pack_into("<8f", header, 76, 1, 1, 1, 1, 1, 1, 1, 1)
+    struct.pack_into("<f", header, 108, 352)
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
+def nrrd(path: Path, edge: int) -> None:
+    path.write_bytes(
+        f"NRRD0004\ntype: uint8\ndimension: 2\nsizes: {edge} {edge}\nencoding: raw\n\n".encode()
+    )
+
+
+def mha(path: Path, edge: int) -> None:
+    path.write_bytes(
+        f"ObjectType = Image\nNDims = 2\nDimSize = {edge} {edge}\nElementType = MET_UCHAR\n"
+        "ElementDataFile = LOCAL\n".encode()
+    )
+
+
+def dicom(
+    path: Path, rows: int, columns: int, frames: int = 1, syntax: UID = ExplicitVRLittleEndian
+) -> None:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UltrasoundImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = syntax
+    header = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    header.is_little_endian, header.is_implicit_VR = True, False
+    header.Rows, header.Columns, header.NumberOfFrames = rows, columns, frames
+    header.SamplesPerPixel, header.BitsAllocated, header.BitsStored = 1, 8, 8
+    header.PixelData = b"\0\0"
+    pydicom.dcmwrite(path, header)
+
+
+class TestPixels:
+    @pytest.mark.parametrize("suffix", [".png", ".bmp", ".nrrd", ".mha", ".nii"])
+    def test_a_header_of_a_terabyte(self, tmp_path: Path, suffix: str) -> None:
+        file = tmp_path / f"upload{suffix}"
+        if suffix == ".nii":
+            file.write_bytes(nifti_header(EDGE))
+        else:
+            {".png": png, ".bmp": bmp, ".nrrd": nrrd, ".mha": mha}[suffix](file, EDGE)
+        with pytest.raises((TooLargeError, ImageError)) as caught:
+            check_upload(file)
+        assert isinstance(caught.value, TooLargeError) or "limit" in str(caught.value)
+
+    def test_a_dicom_header_of_gigabytes(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "frame.dcm", 60_000, 60_000)
+        with pytest.raises(TooLargeError, match="1 x 60000 x 60000"):
+            check_upload(tmp_path / "frame.dcm")
+        dicom(tmp_path / "cine.dcm", 1000, 1000, frames=1001)
+        with pytest.raises(TooLargeError, match="1001 x 1000 x 1000"):
+            check_upload(tmp_path / "cine.dcm")
+
+    def test_a_deflated_dicom_is_not_even_inflated(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "bomb.dcm", 10, 10, syntax=DeflatedExplicitVRLittleEndian)
+        with pytest.raises(RequestError, match="not deflated"):
+            check_upload(tmp_path / "bomb.dcm")
+
+    def test_a_gzip_bomb(self, tmp_path: Path) -> None:
+        bomb = tmp_path / "bomb.nii.gz"
+        with gzip.open(bomb, "wb", compresslevel=1) as file:
+            file.write(nifti_header(10))
+            for _ in range(9 * MAX_PIXELS // 2**20):
+                file.write(bytes(2**20))
+        assert bomb.stat().st_size < 4 * 2**20
+        with pytest.raises(TooLargeError, match="unpacked"):
+            check_upload(bomb)
+
+    @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".nrrd", ".mha", ".tif"])
+    def test_a_usual_mask_passes(self, tmp_path: Path, suffix: str) -> None:
+        file = tmp_path / f"mask{suffix}"
+        write_mask(file, np.eye(96, 128, dtype=np.uint8))
+        check_upload(file)
+
+    def test_a_usual_picture_passes(self, tmp_path: Path) -> None:
+        Image.fromarray(np.zeros((96, 128), np.uint8)).save(tmp_path / "a.jpg")
+        check_upload(tmp_path / "a.jpg")
+
+    @pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".nrrd", ".mha", ".dcm", ".tif", ".jpg"])
+    def test_noise_is_a_bad_image(self, tmp_path: Path, suffix: str) -> None:
+        file = tmp_path / f"noise{suffix}"
+        file.write_bytes(np.random.default_rng(0).bytes(5000))
+        with pytest.raises((ImageError, RequestError)):
+            check_upload(file)
+
+
+class TestOtherFiles:
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            (
+                "a.nrrd",
+                "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 4 4\ndata file: /etc/passwd\n\n",
+            ),
+            ("b.nrrd", "NRRD0004\nDataFile: LIST\nsizes: 4 4\n\n/etc/passwd\n"),
+            ("c.mhd", "NDims = 2\nDimSize = 4 4\nElementDataFile = /etc/passwd\n"),
+            ("d.mha", "NDims = 2\nDimSize = 4 4\nElementDataFile=../secret.raw\n"),
+        ],
+    )
+    def test_a_header_that_points_elsewhere(self, tmp_path: Path, name: str, text: str) -> None:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(RequestError, match="in one file"):
+            check_upload(tmp_path / name)
+
+
+class TestBodies:
+    @pytest.fixture
+    def http(self) -> httpx.AsyncClient:
+        """A client of an app that says how long the body was."""
+        app = FastAPI()
+
+        @app.post("/")
+        async def length(request: Request) -> int:
+            return len(await request.body())
+
+        app.add_middleware(BodyLimit, upload_bytes=3 * MAX_JSON_BYTES)
+        transport = httpx.ASGITransport(app)
+        return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    @pytest.mark.parametrize(
+        ("length", "kind", "status"),
+        [
+            (MAX_JSON_BYTES, "application/json", 200),
+            (MAX_JSON_BYTES + 1, "application/json", 413),
+            (MAX_JSON_BYTES + 1, "", 413),
+            (MAX_JSON_BYTES + 1, "multipart/form-data; boundary=a", 200),
+            (3 * MAX_JSON_BYTES + 1, "multipart/form-data; boundary=a", 413),
+        ],
+    )
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_the_limit_holds_with_and_without_a_length(
+        self, http: httpx.AsyncClient, length: int, kind: str, status: int, chunked: bool
+    ) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for start in range(0, length, MAX_JSON_BYTES // 2):
+                yield bytes(min(MAX_JSON_BYTES // 2, length - start))
+
+        async def send() -> int:
+            content = pieces() if chunked else bytes(length)
+            reply = await http.post("/", content=content, headers={"content-type": kind})
+            return reply.status_code
+
+        assert asyncio.run(send()) == status
