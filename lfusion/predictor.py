@@ -139,9 +139,11 @@ class Predictor:
             "aleatoric": terms.expected_entropy,
             "total": terms.predictive_entropy,
         }
+        on_grid = terms.probabilities[0].cpu().numpy()
         scores = image_scores(
             {name: values[0].cpu().numpy() for name, values in maps.items()},
-            terms.probabilities[0].argmax(0).to(torch.uint8).cpu().numpy(),
+            on_grid,
+            on_grid.argmax(0).astype(np.uint8),
         )
         height, width = source.pixels.shape
         probabilities = _native_probabilities(terms.probabilities, (height, width))

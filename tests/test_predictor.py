@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lfusion
+from lfusion.acquisition.aggregation import AGGREGATIONS
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import NonFiniteError
 from lfusion.image import Dataset
@@ -38,10 +39,10 @@ def test_results_are_in_native_pixels_and_the_terms_sum_to_the_total(
         assert values.dtype == np.float32
         assert values.min() >= 0
         assert values.max() <= math.log(2) + 1e-5
-    assert set(result.scores) == {
+    assert set(result.scores) >= {
         f"{term}_{aggregation}"
         for term in ("epistemic", "aleatoric", "total")
-        for aggregation in ("mean", "per_sqrt_area")
+        for aggregation in AGGREGATIONS
     }
     assert set(result.percentiles) == set(result.scores)
     assert result.labels == {"fetal head": 1}

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lfusion.acquisition import STRATEGIES, image_scores, random_score, rank
-from lfusion.acquisition.scores import per_sqrt_area_score
 from lfusion.errors import NonFiniteError
 
 
@@ -32,32 +31,6 @@ def test_nothing_to_rank_is_an_empty_list() -> None:
     assert rank({}) == []
 
 
-def test_scores_by_hand() -> None:
-    values = np.full((4, 5), 0.2, np.float32)
-    mask = np.zeros((4, 5), np.uint8)
-    mask[:1] = 1  # a quarter of the image
-    scores = image_scores({"total": values}, mask)
-    assert scores == {
-        "total_mean": pytest.approx(0.2),
-        "total_per_sqrt_area": pytest.approx(0.4),
-    }
-
-
-def test_the_area_score_does_not_depend_on_resolution() -> None:
-    chance = np.random.default_rng(0)
-    values = chance.random((6, 8)).astype(np.float32)
-    mask = (chance.random((6, 8)) > 0.5).astype(np.uint8)
-    finer = per_sqrt_area_score(
-        np.kron(values, np.ones((3, 3), np.float32)), np.kron(mask, np.ones((3, 3), np.uint8))
-    )
-    assert finer == pytest.approx(per_sqrt_area_score(values, mask))
-
-
-def test_an_empty_mask_keeps_the_score_finite() -> None:
-    values = np.ones((10, 10), np.float32)
-    assert per_sqrt_area_score(values, np.zeros((10, 10), np.uint8)) == pytest.approx(10)
-
-
 def test_random_is_the_same_for_a_seed_and_spread_over_the_unit_interval() -> None:
     values = [random_score(f"image{i}") for i in range(2000)]
     assert values == [random_score(f"image{i}") for i in range(2000)]
@@ -70,6 +43,7 @@ def test_every_strategy_names_a_score_that_is_computed() -> None:
     zeros = np.zeros((2, 2))
     known = image_scores(
         {name: zeros.astype(np.float32) for name in ("epistemic", "aleatoric", "total")},
+        np.stack((1 - zeros, zeros)).astype(np.float32),
         zeros.astype(np.uint8),
     )
     assert {key for key in STRATEGIES.values() if key is not None} <= set(known)

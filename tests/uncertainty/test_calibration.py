@@ -53,3 +53,26 @@ def test_quadrature_nodes_have_the_moments_of_a_gaussian(dim: int, n: int) -> No
 def test_too_few_nodes_are_refused() -> None:
     with pytest.raises(ValueError, match="even number of nodes of at least 6"):
         gaussian_nodes(3, 5)
+
+
+def test_conformal_p_values_by_hand() -> None:
+    calibration = Calibration(reference={"u": np.array([1.0, 2.0, 3.0, 4.0])})
+    assert calibration.p_value("u", 5.0) == pytest.approx(1 / 5)
+    assert calibration.p_value("u", 3.0) == pytest.approx(3 / 5)  # a tie counts as as large
+    assert calibration.p_value("u", 0.0) == 1.0
+
+
+def test_false_alarms_stay_below_the_stated_rate() -> None:
+    rng = np.random.default_rng(0)
+    alarms = []
+    for _ in range(400):
+        calibration = Calibration(reference={"u": np.sort(rng.gumbel(size=79))})
+        alarms += [calibration.p_value("u", float(value)) <= 0.05 for value in rng.gumbel(size=20)]
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.01)
+
+
+def test_standardised_scores_by_hand() -> None:
+    calibration = Calibration(reference={"u": np.array([1.0, 3.0])})
+    assert calibration.standardised("u", 4.0) == pytest.approx(2.0)
+    with pytest.raises(NotFittedError, match="lfusion calibrate"):
+        calibration.standardised("v", 4.0)
