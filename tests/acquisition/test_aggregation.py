@@ -10,7 +10,8 @@ from lfusion.biometry import Ellipse
 
 
 def _two_classes(foreground: NDArray[np.float64]) -> NDArray[np.float32]:
-    return np.stack((1 - foreground, foreground)).astype(np.float32)
+    both: NDArray[np.float32] = np.stack((1 - foreground, foreground)).astype(np.float32)
+    return both
 
 
 def test_aggregations_by_hand() -> None:

@@ -10,7 +10,8 @@ from lfusion.uncertainty.normative import DENSITY, NormalDensity, discriminant, 
 def _gaussian(samples: int, covariance: torch.Tensor, seed: int = 0) -> torch.Tensor:
     noise = torch.Generator().manual_seed(seed)
     draws = torch.randn(samples, len(covariance), generator=noise, dtype=torch.float64)
-    return draws @ torch.linalg.cholesky(covariance).T
+    coloured: torch.Tensor = draws @ torch.linalg.cholesky(covariance).T
+    return coloured
 
 
 COVARIANCE = torch.tensor([[4.0, 1.0, 0.0], [1.0, 1.0, 0.2], [0.0, 0.2, 0.25]]).double()
