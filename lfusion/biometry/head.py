@@ -40,6 +40,7 @@ class HeadBiometry:
         hc_mm_interval: (low, high) that holds the sonographer's value at `interval_level`.
         bpd_mm_interval: The same of `bpd_mm`.
         ofd_mm_interval: The same of `ofd_mm`.
+        hc_px_interval: The same of `hc_px`; only when there is no pixel size.
         interval_level: Share of images whose value lies inside, such as 0.9; None when there
             are no intervals: a mask has none, nor has a model that was not calibrated for them.
     """
@@ -53,6 +54,7 @@ class HeadBiometry:
     hc_mm_interval: Interval | None = None
     bpd_mm_interval: Interval | None = None
     ofd_mm_interval: Interval | None = None
+    hc_px_interval: Interval | None = None
     interval_level: float | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -42,6 +42,16 @@ class Covariance(ABC):
     ) -> Float[Tensor, "sample classes dim"]:
         """Draw `n` deviations from the MAP weights, from N(0, Σ)."""
 
+    @abstractmethod
+    def quadratic(
+        self, gradient: Float[Tensor, "functionals classes dim"]
+    ) -> Float[Tensor, " functionals"]:
+        """Return gᵀΣg, the variance of functionals that change by ⟨g, δW⟩.
+
+        Args:
+            gradient: g, blind to the gauge as softmax is: Σ_c g_c = 0.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class DenseCovariance(Covariance):
@@ -91,6 +101,12 @@ class DenseCovariance(Covariance):
         drawn: Tensor = torch.linalg.solve_triangular(lower.T, noise, upper=True)
         return drawn.T.reshape(n, -1, self.factor.shape[1])
 
+    def quadratic(self, gradient: Tensor) -> Tensor:
+        """Return ‖Fᵀ(Uᵀg)‖²."""
+        basis = contrast_basis(gradient.shape[1], gradient)
+        contrasts = torch.einsum("ncd,ck->nkd", gradient, basis)
+        return torch.einsum("nkd,kdr->nr", contrasts, self.factor).square().sum(1)
+
 
 @dataclass(frozen=True, eq=False)
 class RowCovariance(Covariance):
@@ -136,6 +152,15 @@ class RowCovariance(Covariance):
         if self.mixing is not None:
             drawn = torch.einsum("ab,nbi->nai", self.mixing, drawn)
         return drawn
+
+    def quadratic(self, gradient: Tensor) -> Tensor:
+        """Return Σ_ck s_ck (R_cᵀ(Mᵀg)_c)_k²."""
+        if self.mixing is not None:
+            gradient = torch.einsum("ab,nad->nbd", self.mixing, gradient)
+        if self.root is not None:
+            rows = self.root.expand(len(self.variance), -1, -1)
+            gradient = torch.einsum("nci,cij->ncj", gradient, rows)
+        return (self.variance * gradient.square()).sum((1, 2))
 
 
 def cholesky(precision: Float[Tensor, "*rows dim dim"]) -> Float[Tensor, "*rows dim dim"]:
