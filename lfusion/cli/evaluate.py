@@ -29,6 +29,7 @@ _ROWS = (
     ("hc_bias_mm", "HC, mean error, mm"),
     ("hc_n", "HC measured and compared"),
     ("hc_refused", "HC refused"),
+    ("hc_coverage", "HC, intervals that hold the reference"),
     ("ece", "expected calibration error"),
     ("ace", "adaptive calibration error"),
     ("nll", "negative log-likelihood, nats"),

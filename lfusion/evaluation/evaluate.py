@@ -186,6 +186,8 @@ def _measure(
         hc_reference_mm=None if biometry is None else _reference_hc(case),
         hc_refusal=None if biometry is None else biometry.refusal,
         seconds=seconds,
+        hc_interval_mm=None if biometry is None else biometry.hc_mm_interval,
+        interval_level=None if biometry is None else biometry.interval_level,
     )
 
 

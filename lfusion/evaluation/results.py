@@ -68,6 +68,8 @@ class ImageResult(ScoredImage):
         hc_reference_mm: the sonographer's, None when unknown or when there is no head model.
         hc_refusal: why there is no `hc_mm`.
         seconds: time of the prediction.
+        hc_interval_mm: (low, high) around `hc_mm`; None when the model gives none.
+        interval_level: share of such intervals that should hold the reference.
     """
 
     dice: float
@@ -81,6 +83,23 @@ class ImageResult(ScoredImage):
     hc_reference_mm: float | None
     hc_refusal: str | None
     seconds: float
+    hc_interval_mm: tuple[float, float] | None = None
+    interval_level: float | None = None
+
+    @property
+    def hc_covered(self) -> float | None:
+        """1 when the interval holds the reference, 0 when not; None when one is missing."""
+        if self.hc_interval_mm is None or self.hc_reference_mm is None:
+            return None
+        low, high = self.hc_interval_mm
+        return float(low <= self.hc_reference_mm <= high)
+
+    @property
+    def hc_width_mm(self) -> float | None:
+        """Width of an interval that `hc_covered` looks at."""
+        if self.hc_interval_mm is None or self.hc_reference_mm is None:
+            return None
+        return self.hc_interval_mm[1] - self.hc_interval_mm[0]
 
     @property
     def hc_error_mm(self) -> float | None:
@@ -136,7 +155,9 @@ class EvaluationReport:
 
         `dice_p05` is the 5th percentile (linear interpolation). `hc_mae_mm` and `hc_bias_mm`
         (mean of measured minus reference) are over the images with a reference whose head could
-        be measured; `hd95_mm` and `nsd_mm` over those with a pixel size.
+        be measured, `hc_coverage` (share of intervals that hold the reference) and
+        `hc_interval_width_mm` over those with an interval; `hd95_mm` and `nsd_mm` over those
+        with a pixel size.
         """
         dices = self.column("dice")
         errors = self.column("hc_error_mm")
@@ -149,6 +170,8 @@ class EvaluationReport:
             "nsd_mm": partial(_mean, self.column("nsd_mm")),
             "hc_mae_mm": partial(_mean, np.abs(errors)),
             "hc_bias_mm": partial(_mean, errors),
+            "hc_coverage": partial(_mean, self.column("hc_covered")),
+            "hc_interval_width_mm": partial(_mean, self.column("hc_width_mm")),
             "ece": lambda weights: expected_calibration_error(self.reliability.pooled(weights)),
             "ace": lambda weights: adaptive_calibration_error(self.reliability.pooled(weights)),
             "nll": partial(_mean, self.column("nll")),
@@ -169,6 +192,9 @@ class EvaluationReport:
             **{name: value if math.isfinite(value) else None for name, value in values.items()},
             "hc_n": sum(image.hc_error_mm is not None for image in self.images),
             "hc_refused": sum(image.hc_refused for image in self.images),
+            "hc_interval_level": next(
+                (i.interval_level for i in self.images if i.hc_covered is not None), None
+            ),
             "seconds_per_image": float(self.column("seconds").mean()),
         }
 

@@ -101,6 +101,15 @@ class TestSummary:
         assert figures["hc_mae_mm"] == pytest.approx(2.0)
         assert (figures["hc_n"], figures["hc_refused"]) == (1, 1)
 
+    def test_coverage_is_over_the_heads_with_an_interval(self) -> None:
+        held = result(hc_interval_mm=(99.0, 105.0), interval_level=0.9)
+        missed = result(id="b", hc_interval_mm=(101.0, 103.0), interval_level=0.9)
+        figures = of(held, missed, result(id="c")).summary()
+        assert figures["hc_coverage"] == pytest.approx(0.5)
+        assert figures["hc_interval_width_mm"] == pytest.approx(4)
+        assert figures["hc_interval_level"] == 0.9
+        assert of(result()).summary()["hc_coverage"] is None
+
     def test_without_references_there_is_no_hc_error_and_no_refusal(self) -> None:
         figures = of(result(hc_reference_mm=None), result(hc_reference_mm=None, hc_mm=None))
         assert figures.summary()["hc_mae_mm"] is None

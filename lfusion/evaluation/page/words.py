@@ -21,6 +21,8 @@ _OVERALL = (
     ("hd95_mm", "95 % Hausdorff distance, mm", "{:.2f}"),
     ("hc_mae_mm", "head circumference, mean absolute error, mm", "{:.2f}"),
     ("hc_bias_mm", "head circumference, mean error, mm", "{:+.2f}"),
+    ("hc_coverage", "head circumference, share of intervals that hold the reference", "{:.3f}"),
+    ("hc_interval_width_mm", "head circumference, mean width of the interval, mm", "{:.2f}"),
     ("ece", "expected calibration error", "{:.4f}"),
     ("ace", "adaptive calibration error", "{:.4f}"),
     ("nll", "negative log-likelihood, nats per pixel", "{:.4f}"),
@@ -176,6 +178,12 @@ def _circumference(report: EvaluationReport, figures: Figures) -> str:
     if (limits := figures.hc_agreement) is not None:
         low, high = text("{:+.1f}", limits.lower), text("{:+.1f}", limits.upper)
         words += f" About 95 % of the differences lie between {low} and {high} mm."
+    level, held = report.summary()["hc_interval_level"], figures.overall["hc_coverage"].value
+    if level is not None and held is not None:
+        words += (
+            f" Its {text('{:.0%}', level)} intervals hold the sonographer's value in "
+            f"{text('{:.0%}', held)} of heads."
+        )
     if refused := sum(image.hc_refused for image in report.images):
         words += f" Heads that the model declined to measure: {refused} of {len(report.images)}."
     return words
