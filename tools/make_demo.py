@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfusion.acquisition import STRATEGIES
-from lfusion.image import Case, Dataset
+from lfusion.image import Case, Dataset, UltrasoundImage
 from lfusion.predictor import Predictor, load
 from lfusion.protocol import InferResult, Latencies
 from lfusion.uncertainty.contrasts import ContrastDistribution
@@ -61,8 +61,12 @@ def _write(predictor: Predictor, case: Case) -> dict[str, Any]:
         name: _write_map(DATA / f"{case.id}_{name}.png", getattr(prediction, name))
         for name in ("epistemic", "aleatoric")
     }
-    for name, masks in _alternatives(predictor, case).items():
-        _write_planes(DATA / f"{case.id}_{name}.png", masks)
+    contrasts = _contrasts(predictor, image)
+    modes = principal_modes(contrasts)[:MODES]
+    for number, mode in enumerate(modes):
+        walked = walk(contrasts, mode, STEPS)
+        masks = [adopt(step.logits, image.pixels.shape).numpy() for step in walked]
+        _write_planes(DATA / f"{case.id}_mode{number}.png", masks)
     result = InferResult(
         label_names=dict(prediction.labels),
         scores=dict(prediction.scores),
@@ -78,6 +82,7 @@ def _write(predictor: Predictor, case: Case) -> dict[str, Any]:
         "condition": case.meta["condition"],
         "detail": case.meta["condition_detail"],
         "map_steps": steps,
+        "variance_shares": [mode.variance_share for mode in modes],
         "result": result.model_dump(mode="json"),
     }
 
@@ -91,19 +96,14 @@ def _write_map(path: Path, values: NDArray[np.float32]) -> float:
 
 
 @torch.inference_mode()
-def _alternatives(predictor: Predictor, case: Case) -> dict[str, list[NDArray[np.uint8]]]:
-    """Eight masks along each mode."""
-    image, network = case.read(), predictor.checkpoint.network
+def _contrasts(predictor: Predictor, image: UltrasoundImage) -> ContrastDistribution:
+    """The logits of an image, as the stochastic head gives them."""
+    network = predictor.checkpoint.network
     pixels, sector = predictor.checkpoint.input.prepare(
         image.pixels, image.sector, network.stride, torch.device("cpu")
     )
     features = network.decode(network.encode(pixels), network.grid(pixels))
-    distribution = network.head(features, sector)
-    contrasts, size = ContrastDistribution.of(distribution), image.pixels.shape
-    return {
-        f"mode{number}": [adopt(step.logits, size).numpy() for step in walk(contrasts, mode, STEPS)]
-        for number, mode in enumerate(principal_modes(contrasts)[:MODES])
-    }
+    return ContrastDistribution.of(network.head(features, sector))
 
 
 def _write_planes(path: Path, masks: list[NDArray[np.uint8]]) -> None:

@@ -78,11 +78,17 @@ class Backend(Protocol):
         ...
 
     def follow(self, image_id: str, clicks: Clicks) -> Proposal:
-        """The mask that follows all clicks and scribbles so far; points are [x, y]."""
+        """The mask that follows all clicks and scribbles so far; points are [x, y].
+
+        It has no maps: those of `propose` still say where the model was unsure.
+        """
         ...
 
     def alternative(self, image_id: str, which: Alternative) -> Proposal:
-        """Another mask that the model holds possible."""
+        """Another mask that the model holds possible, without maps.
+
+        Its `result` is an `AlternativeResult`: how probable it is, and how many modes there are.
+        """
         ...
 
     def label(self, image_id: str) -> LabelMap | None:

@@ -88,17 +88,19 @@ class Outbox:
             WorkspaceError: It could not be written.
         """
         name = f"{time.time_ns():020d}-{correction.idempotency_key}.json"
-        try:
-            self._write(self._folder / name, Waiting(correction))
-        except OSError as error:
-            raise WorkspaceError(
-                f"expected room for the correction in {self._folder}; {error}; free some and "
-                "submit again"
-            ) from error
+        self._write(self._folder / name, Waiting(correction))
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Everything that the server does not have yet, refused corrections too."""
-        return tuple(_read(path) for path in self._files())
+        return tuple(found for path in self._files() if (found := _read(path)) is not None)
+
+    def damaged(self) -> tuple[str, ...]:
+        """One sentence for each file that cannot be read; it stays and holds up no other."""
+        return tuple(
+            f"the correction in {path} is damaged and cannot be sent; keep the file"
+            for path in self._files()
+            if _read(path) is None and path.exists()
+        )
 
     def flush(self, backend: Backend) -> list[Delivery]:
         """Send what waits, in order; blocks.
@@ -117,7 +119,7 @@ class Outbox:
         with self._lock:
             for path in self._files():
                 waiting = _read(path)
-                if waiting.refusal is not None:
+                if waiting is None or waiting.refusal is not None:
                     continue
                 delivery = self._deliver(path, waiting, backend)
                 deliveries.append(delivery)
@@ -128,7 +130,8 @@ class Outbox:
     def retry(self, idempotency_key: str) -> None:
         """Let a refused correction be tried again."""
         for path in self._files(idempotency_key):
-            self._write(path, replace(_read(path), refusal=None))
+            if (waiting := _read(path)) is not None:
+                self._write(path, replace(waiting, refusal=None))
 
     def discard(self, idempotency_key: str) -> None:
         """Give a correction up, by the user's wish only."""
@@ -156,9 +159,15 @@ class Outbox:
 
     def _write(self, path: Path, waiting: Waiting) -> None:
         stored = _Stored(correction=waiting.correction, refusal=waiting.refusal)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(_STORED.dump_json(stored))
-        sync_folder(self._folder)
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(_STORED.dump_json(stored))
+            sync_folder(self._folder)
+        except OSError as error:
+            raise WorkspaceError(
+                f"expected room for a correction in {self._folder}; {error}; free some and "
+                "submit again"
+            ) from error
 
 
 def retry_delay(attempts: int, error: BackendError) -> float:
@@ -173,12 +182,10 @@ def retry_delay(attempts: int, error: BackendError) -> float:
     return min(delay, MAX_DELAY_S)
 
 
-def _read(path: Path) -> Waiting:
+def _read(path: Path) -> Waiting | None:
+    """The content of a file; None when it is damaged, or was sent meanwhile."""
     try:
         stored = _STORED.validate_json(path.read_bytes())
-    except ValueError as error:
-        raise WorkspaceError(
-            f"expected a correction in {path}, its content is damaged ({error}); move the file "
-            "away and keep it"
-        ) from error
+    except (ValueError, FileNotFoundError):
+        return None
     return Waiting(stored.correction, stored.refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,9 @@ from lfusion.types import BoolMap, FloatMap, LabelMap
 
 MIN_AREA_PX = 9
 """Smaller specks are not worth a jump; they stay under the brush gate."""
+LONGEST_REGION = 0.25
+"""Share of the image's longer side that one place to look at may span."""
+_QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 _NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
 
 
@@ -83,20 +87,47 @@ def find_regions(values: FloatMap, threshold: float, min_area_px: int = MIN_AREA
     """
     above: BoolMap = values >= np.float32(threshold)
     found: Any = ndimage.label(above, structure=_NEIGHBOURS)
-    numbers, count = found[0].astype(np.int32), int(found[1])
-    areas = np.bincount(numbers.ravel(), minlength=count + 1)
-    scores = np.bincount(numbers.ravel(), weights=values.ravel(), minlength=count + 1)
+    pixels = np.flatnonzero(above)  # few, so that all that follows is cheap
+    numbers, count = found[0].ravel()[pixels], int(found[1])
+    areas = np.bincount(numbers, minlength=count + 1)
+    scores = np.bincount(numbers, weights=values.ravel()[pixels], minlength=count + 1)
     kept = 1 + np.flatnonzero(areas[1:] >= min_area_px)
     order = kept[np.argsort(-scores[kept], kind="stable")]
     ranks = np.zeros(count + 1, np.int32)
     ranks[order] = np.arange(1, len(order) + 1)
-    ranked = ranks[numbers]
+    ranked = np.zeros(values.shape, np.int32)
+    ranked.ravel()[pixels] = ranks[numbers]
     boxes: list[Any] = ndimage.find_objects(ranked)
     items = tuple(
         _region(values, ranked, rank, float(scores[old]), int(areas[old]), box)
         for rank, (old, box) in enumerate(zip(order.tolist(), boxes, strict=True), start=1)
     )
     return Regions(float(threshold), above, ranked, items)
+
+
+def suggested_threshold(values: FloatMap) -> float:
+    """Where to begin: the lowest threshold that leaves places to go to rather than outlines.
+
+    Doubt lies along borders, so that a low threshold finds one ring around the whole structure.
+    Of some quantiles of the map's pixels above a hundredth of its maximum, the first is taken at
+    which no region is longer than a quarter of the image.
+
+    Args:
+        values: [height, width] uncertainty, nats, finite.
+
+    Returns:
+        Nats; infinity for a map without any doubt, which leaves nothing above it.
+    """
+    doubtful = values[values > values.max() / 100]
+    if doubtful.size == 0:
+        return math.inf
+    longest = max(values.shape) * LONGEST_REGION
+    levels = np.quantile(doubtful, _QUANTILES).tolist()
+    for level in levels:
+        boxes = [region.box for region in find_regions(values, level).items]
+        if all(max(box[2] - box[0], box[3] - box[1]) <= longest for box in boxes):
+            return float(level)
+    return float(levels[-1])
 
 
 def _region(

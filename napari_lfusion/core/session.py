@@ -139,7 +139,10 @@ def left(state: State) -> Idle:
 
 
 def failed(state: State, reason: str) -> Disconnected | Idle | Editing:
-    """What was waited for failed: back to where the user can try again."""
+    """What was waited for failed: back to where the user can try again.
+
+    After `Loading` the image is still leased: the caller releases it.
+    """
     match state:
         case Connecting():
             return Disconnected(reason)

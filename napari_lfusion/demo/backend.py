@@ -26,6 +26,7 @@ from napari_lfusion.core.correction import read_correction
 from napari_lfusion.core.errors import NotOfferedError, RefusedError
 from napari_lfusion.demo.pool import LEASE_SECONDS, DemoPool
 from napari_lfusion.demo.stored import (
+    demo_alternative_result,
     demo_index,
     demo_thumbnail,
     read_demo_image,
@@ -116,7 +117,7 @@ class DemoBackend:
             raise NotOfferedError(
                 f"the demonstration has modes 0 to 2, not {which.kind} {which.mode}"
             )
-        return Proposal(image_id, mask, result=case.result)
+        return Proposal(image_id, mask, result=demo_alternative_result(case, which.t))
 
     def label(self, image_id: str) -> LabelMap | None:
         """See `Backend`."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from lfusion.image import UltrasoundImage, as_ultrasound_image, read_mask
-from lfusion.protocol import InferResult
+from lfusion.protocol import AlternativeResult, InferResult
 from lfusion.types import FloatMap, LabelMap
 
 _DATA = Path(__file__).parent / "data"
@@ -30,6 +31,7 @@ class DemoCase(BaseModel):
         condition: What it shows.
         detail: What is abnormal or poor about it.
         map_steps: Nats per grey level of each stored map.
+        variance_shares: Part of the image's variance by mode, as in `AlternativeResult`.
         result: The scalars of its prediction.
     """
 
@@ -37,6 +39,7 @@ class DemoCase(BaseModel):
     condition: Literal["normal", "abnormal", "poor"]
     detail: str
     map_steps: dict[str, float]
+    variance_shares: list[float]
     result: InferResult
 
     @property
@@ -111,6 +114,19 @@ def read_demo_mode(case: DemoCase, mode: int, t: float) -> LabelMap | None:
         return read_mask(_DATA / f"{case.id}_mask.png")
     bit = int(np.abs(steps - t).argmin())
     return (_levels(path) >> bit & 1).astype(np.uint8)
+
+
+def demo_alternative_result(case: DemoCase, t: float) -> AlternativeResult:
+    """How probable a step along a mode is; the biometry is the proposal's.
+
+    With s ~ N(0, 1) along the mode: the density ratio exp(−t²/2), and P(|s| ≥ |t|).
+    """
+    return AlternativeResult(
+        **case.result.model_dump(),
+        density_ratio=math.exp(-(t**2) / 2),
+        tail_probability=math.erfc(abs(t) / math.sqrt(2)),
+        variance_shares=case.variance_shares,
+    )
 
 
 def demo_thumbnail(case: DemoCase, size_px: int) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from lfusion.image import UltrasoundImage
 from lfusion.protocol import (
     Alternative,
+    AlternativeResult,
     Aside,
     Capabilities,
     Clicks,
@@ -138,7 +139,7 @@ class HttpBackend:
         model = self._offers("alternatives").counterfactual
         if model is None:
             raise NotOfferedError("this server's model has no alternatives")
-        return infer(self._transport, model, image_id, which.model_dump())
+        return infer(self._transport, model, image_id, which.model_dump(), AlternativeResult)
 
     def label(self, image_id: str) -> LabelMap | None:
         """See `Backend`."""

@@ -22,7 +22,13 @@ _RESULT = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 """As 3D Slicer asks: lossless, with the place in space, from our server and from any other."""
 
 
-def infer(transport: Transport, model: str, image_id: str, params: Mapping[str, Any]) -> Proposal:
+def infer(
+    transport: Transport,
+    model: str,
+    image_id: str,
+    params: Mapping[str, Any],
+    scalars: type[InferResult] = InferResult,
+) -> Proposal:
     """Have an image predicted, and fetch the maps that this stored.
 
     Args:
@@ -30,6 +36,7 @@ def infer(transport: Transport, model: str, image_id: str, params: Mapping[str, 
         model: Infer model.
         image_id: Of the image.
         params: Of the model: clicks, or which alternative.
+        scalars: What its scalars are.
 
     Returns:
         The proposal; with maps and scalars when the model is one of ours.
@@ -45,10 +52,10 @@ def infer(transport: Transport, model: str, image_id: str, params: Mapping[str, 
         model=True,
         again=True,
     )
-    scalars, file = received_parts(reply)
+    content, file = received_parts(reply)
     mask, geometry = decode_mask(file)
     try:
-        result = InferResult.model_validate_json(scalars)
+        result = scalars.model_validate_json(content)
     except ValidationError:  # another model's scalars, which have no schema
         return Proposal(image_id, mask, geometry=geometry)
     return Proposal(image_id, mask, _maps(transport, image_id, result, geometry), result, geometry)

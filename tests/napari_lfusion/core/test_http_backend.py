@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from lfusion.protocol import INFO_KEY, Alternative, Capabilities, Clicks
+import lfusion
+from lfusion.protocol import INFO_KEY, Alternative, AlternativeResult, Capabilities, Clicks
 from napari_lfusion.core.case import BackendInfo, Correction, Offer
 from napari_lfusion.core.correction import make_correction
 from napari_lfusion.core.errors import (
@@ -58,19 +60,19 @@ class TestOurs:
         assert info.trainable
         assert not any("maps" in sentence for sentence in info.missing)
 
-    def test_a_case_opens_with_maps_on_its_grid(self, backend: HttpBackend) -> None:
+    def test_a_case_opens_with_what_the_model_says(
+        self, backend: HttpBackend, heads: Path, tiny_checkpoint: Path
+    ) -> None:
+        expected = lfusion.load(tiny_checkpoint, "cpu")(heads / "images" / "head03.png")
         case = open_case(backend, Offer("head03"))
         assert case.image.pixels.shape == (96, 128)
-        maps = case.proposal.maps
-        assert set(maps) == {"epistemic", "aleatoric", "total"}
-        np.testing.assert_allclose(maps["epistemic"] + maps["aleatoric"], maps["total"], atol=1e-5)
-        # Not turned or mirrored: the doubt lies along the border of the mask.
-        mask = case.proposal.mask.astype(bool)
-        border = mask ^ np.roll(mask, 1, 0) | mask ^ np.roll(mask, 1, 1)
-        total = maps["total"]
-        assert total[border].mean() > 3 * total.mean()
+        # Exactly there, not turned or mirrored.
+        np.testing.assert_array_equal(case.proposal.mask, expected.mask)
+        assert set(case.proposal.maps) == {"epistemic", "aleatoric", "total"}
+        for name, values in case.proposal.maps.items():
+            np.testing.assert_allclose(values, getattr(expected, name), atol=1e-5)
         assert case.proposal.result is not None
-        assert case.proposal.checkpoint_id == case.proposal.result.checkpoint_id
+        assert case.proposal.checkpoint_id == expected.checkpoint_id
 
     def test_next_correct_submit_next(self, backend: HttpBackend) -> None:
         offer = backend.next_case("epistemic")
@@ -89,6 +91,25 @@ class TestOurs:
 
     def test_an_image_without_a_label_has_none(self, backend: HttpBackend) -> None:
         assert backend.label("head12") is None
+
+    def test_the_mask_follows_a_click(self, backend: HttpBackend) -> None:
+        proposal = backend.propose("head06")
+        rows, columns = np.nonzero(proposal.mask == 0)
+        centre = np.argwhere(proposal.mask == 1).mean(axis=0)
+        nearest = int(np.hypot(rows - centre[0], columns - centre[1]).argmin())
+        row, column = int(rows[nearest]), int(columns[nearest])
+        followed = backend.follow("head06", Clicks(foreground=[[column, row]]))
+        assert followed.mask[row, column] == 1
+        assert followed.mask.shape == proposal.mask.shape
+        assert followed.maps == {}
+        assert followed.checkpoint_id == proposal.checkpoint_id
+
+    def test_a_mode_can_be_walked_along(self, backend: HttpBackend) -> None:
+        there, back = (backend.alternative("head06", Alternative(mode=0, t=t)) for t in (2.0, -2.0))
+        assert there.mask.sum() > back.mask.sum()
+        assert isinstance(there.result, AlternativeResult)
+        assert there.result.tail_probability == pytest.approx(0.0455, abs=1e-4)
+        assert there.result.variance_shares
 
     def test_the_pool_is_scored(self, backend: HttpBackend) -> None:
         assert backend.score().status in ("running", "done")

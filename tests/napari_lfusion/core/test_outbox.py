@@ -157,14 +157,27 @@ def test_two_threads_send_it_once(tmp_path: Path) -> None:
     assert len(backend.versions(image_id)) == 3
 
 
-def test_a_damaged_file_is_never_thrown_away(tmp_path: Path, correction: Correction) -> None:
+def test_a_damaged_file_stays_and_holds_up_no_other(
+    tmp_path: Path, correction: Correction, scripted: Scripted, backend: HttpBackend
+) -> None:
     outbox = Outbox(tmp_path)
     outbox.put(correction)
     (file,) = tmp_path.iterdir()
     file.write_text("{", encoding="utf-8")
-    with pytest.raises(WorkspaceError, match=file.name):
-        outbox.waiting()
+    outbox.put(replace(correction, idempotency_key="whole"))
+    (sentence,) = outbox.damaged()
+    assert file.name in sentence
+    assert keys(outbox) == ["whole"]
+    scripted.answer(SAVED)
+    assert [delivery.saved is not None for delivery in outbox.flush(backend)] == [True]
     assert file.exists()
+
+
+def test_no_room_is_told(tmp_path: Path, correction: Correction) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    (tmp_path / "outbox").rmdir()
+    with pytest.raises(WorkspaceError, match="outbox"):
+        outbox.put(correction)
 
 
 def test_pauses_grow_unless_the_server_says_how_long() -> None:

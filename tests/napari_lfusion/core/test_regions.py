@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lfusion.types import FloatMap
-from napari_lfusion.core.regions import Review, find_regions, reversion
+from napari_lfusion.core.regions import Review, find_regions, reversion, suggested_threshold
 
 MAPS = arrays.arrays(
     np.float32,
@@ -76,6 +76,27 @@ class TestFinding:
             row, column = region.centroid
             assert top <= row <= bottom - 1
             assert left <= column <= right - 1
+
+
+class TestSuggestion:
+    def test_a_ring_is_cut_into_places(self) -> None:
+        rows, columns = np.mgrid[:120, :160]
+        ring = np.abs(np.hypot(rows - 60, columns - 80) - 40) < 4
+        angle = np.arctan2(rows - 60, columns - 80)
+        values = np.where(ring, 0.3 + 0.2 * np.cos(3 * angle), 0).astype(np.float32)
+        threshold = suggested_threshold(values)
+        regions = find_regions(values, threshold).items
+        assert len(find_regions(values, 0.05).items) == 1
+        assert len(regions) == 3
+        assert all(max(r.box[2] - r.box[0], r.box[3] - r.box[1]) <= 40 for r in regions)
+
+    def test_small_places_need_no_cut(self, values: FloatMap) -> None:
+        values[2:6, 9:] = 0
+        assert len(find_regions(values, suggested_threshold(values)).items) == 2
+
+    def test_no_doubt_leaves_nothing(self) -> None:
+        nothing = np.zeros((9, 9), np.float32)
+        assert find_regions(nothing, suggested_threshold(nothing)).items == ()
 
 
 class TestReview:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lfusion.image import read_mask
-from lfusion.protocol import Alternative, Clicks
+from lfusion.protocol import Alternative, AlternativeResult, Clicks
 from napari_lfusion.core.backend import Backend
 from napari_lfusion.core.correction import make_correction
 from napari_lfusion.core.errors import NotOfferedError, RefusedError, UnknownIdError
@@ -115,6 +115,16 @@ def test_a_walk_along_a_mode_grows_the_head(demo: Backend) -> None:
     np.testing.assert_array_equal(
         demo.alternative("phantom_0016", Alternative(mode=0, t=0.0)).mask, proposal
     )
+
+
+def test_the_farther_along_a_mode_the_less_probable(demo: Backend) -> None:
+    result = demo.alternative("phantom_0016", Alternative(mode=1, t=-1.0)).result
+    assert isinstance(result, AlternativeResult)
+    assert result.tail_probability == pytest.approx(0.3173, abs=1e-4)
+    assert result.density_ratio == pytest.approx(0.6065, abs=1e-4)
+    assert len(result.variance_shares) == 3
+    assert result.variance_shares == sorted(result.variance_shares, reverse=True)
+    assert 0 < sum(result.variance_shares) < 1
 
 
 def test_what_needs_the_model_is_said_beforehand(demo: Backend) -> None:
