@@ -25,8 +25,8 @@ from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import Mode, adopt, principal_modes, walk
 
 BAND_QUANTILES = (0.75, 0.95)
-"""Of the map within the boundary band: where "unsure" and "very unsure" begin, when the
-checkpoint's calibration does not say. Every image then has such pixels, also a clear one."""
+"""Of the map within the boundary band: where "unsure" and "very unsure" begin in an image when
+the calibration's `bands` do not say. Every image then has such pixels, also a clear one."""
 
 _BAND_SHARE = 0.02
 """Half width of the boundary band, as a share of the image's longer side."""
@@ -145,7 +145,9 @@ def bands(uncertainty: FloatMap, thresholds: Sequence[float]) -> LabelMap:
     """
     if list(thresholds) != sorted(thresholds):
         raise ValueError(f"expected ascending thresholds, got {list(thresholds)}")
-    found: LabelMap = np.digitize(uncertainty, np.float32(thresholds), right=True).astype(np.uint8)
+    found: LabelMap = np.digitize(
+        uncertainty, np.asarray(thresholds, np.float32), right=True
+    ).astype(np.uint8)
     return found
 
 
@@ -184,6 +186,6 @@ def _boundary_distance(mask: LabelMap) -> NDArray[np.float64]:
 def _segmentation(
     logits: Tensor, size: tuple[int, int], said: Tensor | None = None
 ) -> Segmentation:
-    probabilities = resample(logits[None], size)[0].softmax(0)
-    mask = adopt(logits, size, said)
-    return Segmentation(mask.cpu().numpy(), probabilities.cpu().numpy())
+    native = resample(logits[None], size)[0]
+    mask = adopt(native, size, said)
+    return Segmentation(mask.cpu().numpy(), native.softmax(0).cpu().numpy())

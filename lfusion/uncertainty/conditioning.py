@@ -134,7 +134,9 @@ def on_grid(
     cells = rows * height // said.shape[0], columns * width // said.shape[1]
     votes = torch.zeros(classes, height, width, dtype=torch.long, device=said.device)
     votes.index_put_((chosen, *cells), torch.ones_like(chosen), accumulate=True)
-    return torch.where(votes.any(0), votes.argmax(0), UNSAID)
+    found = torch.full(size, UNSAID, device=said.device)
+    found[cells] = votes[:, *cells].argmax(0)
+    return found
 
 
 def _check(logits: ContrastDistribution, where: Tensor, target: Tensor, noise: float) -> None:
@@ -148,8 +150,9 @@ def _check(logits: ContrastDistribution, where: Tensor, target: Tensor, noise: f
         )
     if not torch.isfinite(target).all():
         raise ValueError("the target of an observed pixel is not finite")
-    movable = logits.factor.any(1).any(0) | logits.residual.any(1).any(0)
-    fixed = (where & ~movable).nonzero()
+    roots = (logits.factor[..., where], logits.residual[..., where])
+    movable = roots[0].any(1).any(0) | roots[1].any(1).any(0)
+    fixed = where.nonzero()[~movable]
     if len(fixed):
         raise CounterfactualError(
             f"expected pixels inside the ultrasound sector, got {len(fixed)} outside, the first at "
