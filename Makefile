@@ -9,9 +9,11 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 RUN_EXTRAS := server
-TEST_EXTRAS := server,dev
+TEST_EXTRAS := server,napari,dev
 RUN_STAMP := .venv/.installed-$(RUN_EXTRAS)
 TEST_STAMP := .venv/.installed-$(TEST_EXTRAS)
+# Tests with windows need a screen: the one there is, or one in memory. Without either they are skipped.
+SCREEN := $(if $(DISPLAY)$(WAYLAND_DISPLAY),,$(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24"))
 export PYTHON
 
 .PHONY: demo test lint bench pins
@@ -21,7 +23,7 @@ demo: $(RUN_STAMP)
 	$(BIN)/lfusion demo
 
 test: $(TEST_STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(SCREEN) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,120 @@
+"""Measurements that follow the mask: worked out in the background, drawn as shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psygnal import Signal
+
+from lfusion.biometry import AngleOfProgression, measure_angle
+from lfusion.errors import LFusionError
+from lfusion.types import LabelMap, PixelSize
+from napari_lfusion.controller.drawing import draw_measurements
+from napari_lfusion.controller.requests import Requests
+from napari_lfusion.core.case import OpenCase
+from napari_lfusion.core.measure import HEAD_LABEL, Change, compare, measure
+from napari_lfusion.layers import LayerStack
+
+SYMPHYSIS_LABEL = "pubic symphysis"
+"""With it and the head the angle of progression is measured."""
+_TOPIC = "measurement"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of the mask on screen.
+
+    Attributes:
+        change: Against the proposal, with the head before and after.
+        angle: Of progression; None when the labels lack one of its structures.
+    """
+
+    change: Change
+    angle: AngleOfProgression | None
+
+
+def measure_mask(
+    proposal: LabelMap,
+    mask: LabelMap,
+    labels: Mapping[str, int],
+    pixel_size_mm: PixelSize | None,
+) -> Measured:
+    """Measure a mask beside the proposal it came from.
+
+    Args:
+        proposal: [height, width] class numbers.
+        mask: [height, width] class numbers on screen.
+        labels: Class number by name.
+        pixel_size_mm: (row, column), None when unknown.
+
+    Returns:
+        Everything that is shown of it.
+    """
+    before = measure(proposal, labels, pixel_size_mm)
+    change = compare(before, proposal, mask, labels, pixel_size_mm)
+    bone, head = labels.get(SYMPHYSIS_LABEL), labels.get(HEAD_LABEL)
+    if bone is None or head is None:
+        return Measured(change, None)
+    return Measured(change, measure_angle(mask == bone, mask == head, pixel_size_mm))
+
+
+class LiveMeasurement:
+    """Measures again whenever it is told that the mask changed.
+
+    Args:
+        stack: Where it is drawn.
+        requests: Where it is worked out.
+    """
+
+    changed = Signal(object)
+    """`Measured`, or None while nothing is known."""
+
+    def __init__(self, stack: LayerStack, requests: Requests) -> None:
+        self.latest: Measured | None = None
+        """What was measured last."""
+        self.visible = True
+        """Whether it is drawn."""
+        self._stack = stack
+        self._requests = requests
+
+    def update(self, case: OpenCase, labels: Mapping[str, int], mask: LabelMap) -> None:
+        """Measure; what was asked before is dropped.
+
+        Args:
+            case: The open one.
+            labels: Class number by name.
+            mask: [height, width] on screen; copied.
+        """
+        size, proposal, copy = case.image.pixel_size_mm, case.proposal.mask, mask.copy()
+        self._requests.ask(
+            _TOPIC,
+            lambda: measure_mask(proposal, copy, dict(labels), size),
+            self._show,
+            self._on_failed,
+        )
+
+    def clear(self) -> None:
+        """Nothing is measured: no case is open."""
+        self._requests.drop(_TOPIC)
+        self.latest = None
+        self.changed.emit(None)
+
+    def toggle(self) -> None:
+        """Draw it, or draw it no longer."""
+        self.visible = not self.visible
+        self._draw()
+
+    def _show(self, measured: Measured) -> None:
+        self.latest = measured
+        self._draw()
+        self.changed.emit(measured)
+
+    def _on_failed(self, error: LFusionError) -> None:
+        self.latest = None
+        self.changed.emit(None)
+
+    def _draw(self) -> None:
+        shown = self.latest if self.visible else None
+        head = None if shown is None else shown.change.after
+        draw_measurements(self._stack.shapes, head, None if shown is None else shown.angle)

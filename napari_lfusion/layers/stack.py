@@ -1,0 +1,263 @@
+"""The layers of the open case in a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Layer, LayerLock, Points, Shapes
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from lfusion.types import LabelMap
+from napari_lfusion.colormaps import alpha_ramp, class_colormap
+from napari_lfusion.core.case import OpenCase
+from napari_lfusion.layers.build import BUILDERS
+from napari_lfusion.layers.roles import MAPS, Role, find, mark, role_of
+from napari_lfusion.layers.scale import MapLimits, map_limits
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+_DRAWN = (Role.MEASUREMENT, Role.REGION, Role.CLICKS)
+"""Layers whose content is drawn by others; a new case empties them."""
+
+
+class LayerStack:
+    """Shows one case after the other in the same layers.
+
+    Swapping the data of a layer reaches the screen several times faster than new layers do, and
+    keeps what the annotator set: brush size, opacity, visibility. Layers that nobody sees are
+    filled when they are shown.
+
+    Args:
+        viewer: napari's viewer, or its model where there is no window.
+    """
+
+    made = Signal(object, object)
+    """Role and layer, whenever a layer is made."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._case: OpenCase | None = None
+        self._content: dict[Role, NDArray[Any]] = {}
+        self._stale: set[Role] = set()
+        self.limits: dict[Role, MapLimits] = {}
+        """Colour scale by map of the open case; without the maps that it does not have."""
+
+    def show(
+        self,
+        case: OpenCase,
+        labels: Mapping[str, int],
+        mask: LabelMap,
+        epistemic_scale: float | None = None,
+    ) -> None:
+        """Put a case on screen; the undo history of the one before is gone.
+
+        Args:
+            case: What to show.
+            labels: Class number by name.
+            mask: What to edit; copied.
+            epistemic_scale: Upper end of the epistemic scale, nats.
+        """
+        if self._case is None or _units(self._case) != _units(case):
+            # one layer after the other would mix units, of which napari warns each time
+            self.clear()
+        self._case = case
+        self._set_limits(case, 1 + len(labels), epistemic_scale)
+        self._content = {
+            Role.IMAGE: case.image.pixels,
+            Role.PROPOSAL: case.proposal.mask,
+            Role.ALTERNATIVE: np.zeros_like(mask),
+            Role.MASK: mask,
+            **{role: case.proposal.maps[role.value] for role in self.limits},
+        }
+        self._stale = set(BUILDERS)
+        for role in (Role.PROPOSAL, Role.ALTERNATIVE):
+            self.layer(role).visible = False
+        seen = self.visible_map or MAPS[0]
+        self.show_map(seen if seen in self.limits else next(iter(self.limits), None))
+        for role in BUILDERS:
+            if self.layer(role).visible or role is Role.MASK:
+                self._fill(role)
+        self._name_classes(labels)
+        self._viewer.canvas.overlays.scale_bar.visible = case.image.pixel_size_mm is not None
+        self._viewer.layers.selection.active = self.labels
+
+    def clear(self) -> None:
+        """Take all layers of ours away; those of the annotator stay."""
+        for role in BUILDERS:
+            layer = find(self._viewer, role)
+            if layer is not None:
+                self._viewer.layers.remove(layer)
+        self._case, self._content, self._stale, self.limits = None, {}, set(), {}
+
+    @property
+    def labels(self) -> Labels:
+        """The mask that is edited."""
+        return self.layer(Role.MASK)
+
+    @property
+    def shapes(self) -> Shapes:
+        """The drawn measurements."""
+        return self.layer(Role.MEASUREMENT)
+
+    @property
+    def frame(self) -> Shapes:
+        """The frame around the region under review."""
+        return self.layer(Role.REGION)
+
+    @property
+    def points(self) -> Points:
+        """The clicks."""
+        return self.layer(Role.CLICKS)
+
+    @property
+    def visible_map(self) -> Role | None:
+        """The map that is shown."""
+        layers = {role: find(self._viewer, role) for role in MAPS}
+        return next((role for role, layer in layers.items() if layer and layer.visible), None)
+
+    def layer(self, role: Role) -> Layer:
+        """The layer with a role, made again when somebody removed it.
+
+        Args:
+            role: What for.
+
+        Returns:
+            The layer.
+        """
+        layer = find(self._viewer, role)
+        if layer is None:
+            layer = BUILDERS[role]()
+            mark(layer, role, case="", model_version="")
+            if self._case is not None:
+                layer.units = _units(self._case)
+            layer.locked = LayerLock.DELETION
+            layer.events.visible.connect(lambda: self._on_visible(role))
+            self._viewer.layers.insert(self._position(role), layer)
+            self.made.emit(role, layer)
+        return layer
+
+    def show_map(self, role: Role | None) -> None:
+        """Show one map and hide the others.
+
+        Args:
+            role: Which, or None for none.
+        """
+        for other in MAPS:
+            self.layer(other).visible = other is role and other in self.limits
+
+    def set_threshold(self, share: float) -> None:
+        """Clear the maps below a threshold.
+
+        Args:
+            share: Of each map's colour scale, in [0, 1).
+        """
+        for role in MAPS:
+            self.layer(role).colormap = alpha_ramp(share)
+
+    def set_maps(self, maps: Mapping[str, NDArray[np.float32]]) -> None:
+        """Show new maps of the same case on the scales it has.
+
+        Args:
+            maps: By name; the others stay.
+        """
+        for role in self.limits:
+            if role.value in maps:
+                self._content[role] = maps[role.value]
+                self._stale.add(role)
+                if self.layer(role).visible:
+                    self._fill(role)
+
+    def show_alternative(self, mask: LabelMap | None) -> None:
+        """Lay another mask's contour over the image, or take it away.
+
+        Args:
+            mask: The mask, or None.
+        """
+        layer = self.layer(Role.ALTERNATIVE)
+        if mask is not None:
+            self._content[Role.ALTERNATIVE] = mask
+            self._stale.add(Role.ALTERNATIVE)
+            self._fill(Role.ALTERNATIVE)
+        layer.visible = mask is not None
+
+    def _set_limits(self, case: OpenCase, classes: int, epistemic_scale: float | None) -> None:
+        maps = {role: case.proposal.maps.get(role.value) for role in MAPS}
+        self.limits = {
+            role: map_limits(role, values, classes, epistemic_scale)
+            for role, values in maps.items()
+            if values is not None
+        }
+
+    def _on_visible(self, role: Role) -> None:
+        layer = find(self._viewer, role)
+        if layer is not None and layer.visible:
+            self._fill(role)
+
+    def _fill(self, role: Role) -> None:
+        """Give a layer the content of the open case, once."""
+        if self._case is None or role not in self._stale:
+            return
+        self._stale.discard(role)
+        layer = self.layer(role)
+        mark(layer, role, self._case.offer.image_id, self._case.proposal.checkpoint_id or "")
+        size = self._case.image.pixel_size_mm
+        if tuple(layer.scale) != (size or (1.0, 1.0)):
+            layer.scale = size or (1.0, 1.0)
+        if role in _DRAWN:
+            if len(layer.data):
+                layer.data = []
+        elif role is Role.MASK:
+            _swap_and_forget(layer, self._content[role])
+        elif role in MAPS:
+            self._fill_map(layer, role)
+        else:
+            layer.data = self._content[role].copy()
+
+    def _fill_map(self, layer: Layer, role: Role) -> None:
+        assert self._case is not None, "only an open case is filled in"
+        values = self._content.get(role)
+        # a map that this case lacks must not show the one of the case before
+        layer.data = np.zeros_like(self._case.image.pixels) if values is None else values
+        if role in self.limits:
+            ends = self.limits[role].lower, self.limits[role].upper
+            layer.contrast_limits_range = ends
+            layer.contrast_limits = ends
+
+    def _name_classes(self, labels: Mapping[str, int]) -> None:
+        layer = self.labels
+        layer.colormap = class_colormap(max(1, len(labels)))
+        # napari shows these names in its status bar
+        layer.features = {"index": [0, *labels.values()], "name": ["background", *labels]}
+        if layer.selected_label not in labels.values():
+            layer.selected_label = min(labels.values(), default=1)
+
+    def _position(self, role: Role) -> int:
+        """Where a layer belongs among ours, so that a remade one finds its place."""
+        order = list(BUILDERS)
+        place = order.index(role)
+        for index, layer in enumerate(self._viewer.layers):
+            other = role_of(layer)
+            if other is not None and order.index(other) > place:
+                return index
+        return len(self._viewer.layers)
+
+
+def _units(case: OpenCase) -> tuple[str, str]:
+    return ("pixel", "pixel") if case.image.pixel_size_mm is None else ("mm", "mm")
+
+
+def _swap_and_forget(layer: Labels, mask: LabelMap) -> None:
+    """Give the mask's layer another mask without the old one's history.
+
+    napari keeps the history when `data` is set, and Ctrl+Z would then write pixels of the case
+    before into this one; a layer that stops being editable forgets it, and its mode.
+    """
+    mode = layer.mode
+    layer.data = mask.copy()
+    layer.editable = False
+    layer.editable = True
+    layer.mode = mode

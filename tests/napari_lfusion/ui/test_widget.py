@@ -1,0 +1,182 @@
+"""The widget in a real window, with real keys and a real mouse."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLineEdit, QWidget
+
+from lfusion.image import UltrasoundImage
+from napari_lfusion.core.http import Account, HttpBackend
+from napari_lfusion.core.session import Disconnected, Loading
+from napari_lfusion.demo import DemoBackend
+from napari_lfusion.ui import AnnotatorWidget
+
+pytestmark = pytest.mark.skipif(
+    not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
+    reason="no screen to open a window on: run under xvfb-run",
+)
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Any) -> Any:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    return viewer
+
+
+@pytest.fixture
+def widget(viewer: Any, tmp_path: Path) -> AnnotatorWidget:
+    made = AnnotatorWidget(viewer, tmp_path)
+    made.annotator.advance = False
+    viewer.window.add_dock_widget(made, name="L-FUSION", area="right")
+    return made
+
+
+@pytest.fixture
+def wait(qtbot: Any, widget: AnnotatorWidget) -> Callable[[Callable[[], bool]], None]:
+    def until(condition: Callable[[], bool]) -> None:
+        qtbot.waitUntil(condition, timeout=60_000)
+
+    return until
+
+
+@pytest.fixture
+def editing(widget: AnnotatorWidget, wait: Any) -> AnnotatorWidget:
+    widget.connection.demo_button.click()
+    wait(lambda: widget.annotator.idle)
+    QTest.keyClick(widget, Qt.Key.Key_N)
+    wait(lambda: widget.annotator.editing and not widget.annotator.requests.topics)
+    return widget
+
+
+def canvas(viewer: Any) -> QWidget:
+    native: QWidget = viewer.window._qt_viewer.canvas.native
+    return native
+
+
+def stroke(viewer: Any) -> None:
+    target = canvas(viewer)
+    middle = QPoint(target.width() // 2, target.height() // 2)
+    QTest.mouseMove(target, middle)
+    QTest.mousePress(target, LEFT, Qt.KeyboardModifier.NoModifier, middle)
+    for step in range(1, 6):
+        QTest.mouseMove(target, middle + QPoint(12 * step, 0))
+    QTest.mouseRelease(target, LEFT, Qt.KeyboardModifier.NoModifier, middle + QPoint(60, 0))
+
+
+def test_erase_undo_redo_and_submit_by_mouse_and_keys(
+    editing: AnnotatorWidget, viewer: Any, wait: Any
+) -> None:
+    case = editing.annotator.case
+    QTest.keyClick(editing.queue.list, Qt.Key.Key_E)
+    stroke(viewer)
+    wait(lambda: case.editor.dirty)
+    assert case.effort.strokes == 1
+    assert "changed" in editing.annotator.status
+    QTest.keyClick(editing.training.every, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    wait(lambda: not case.editor.dirty)
+    both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    QTest.keyClick(canvas(viewer), Qt.Key.Key_Z, both)
+    wait(lambda: case.editor.dirty)
+    QTest.keyClick(canvas(viewer), Qt.Key.Key_S)
+    wait(lambda: editing.annotator.idle)
+    assert case.case is None
+
+
+def test_the_review_goes_by_keys_whatever_has_the_focus(
+    editing: AnnotatorWidget, viewer: Any
+) -> None:
+    review = editing.annotator.case.review
+    panels = (canvas(viewer), editing.queue.list, editing.tabs, editing)
+    for panel, key in zip(panels, "UJKA", strict=True):
+        QTest.keyClick(panel, getattr(Qt.Key, f"Key_{key}"))
+        assert review.current is not None or review.waiting == 0, key
+    assert review.waiting == len(review.regions.items) - 1
+
+
+def test_g_gates_the_brush_while_it_is_held(editing: AnnotatorWidget, viewer: Any) -> None:
+    view = editing.annotator.case.view
+    QTest.keyPress(canvas(viewer), Qt.Key.Key_G)
+    assert view.gated
+    QTest.keyRelease(canvas(viewer), Qt.Key.Key_G)
+    assert not view.gated
+
+
+def test_what_is_typed_is_no_command(editing: AnnotatorWidget, viewer: Any, qtbot: Any) -> None:
+    field = QLineEdit()
+    viewer.window.add_dock_widget(field, name="note")
+    field.setFocus()
+    QTest.keyClicks(field, "sqw")
+    assert field.text() == "sqw"
+    assert editing.annotator.editing
+
+
+def test_every_action_has_a_key_of_its_own_and_a_tooltip(widget: AnnotatorWidget) -> None:
+    keys = [key for spec in widget.commands.specs for key in spec.keys.split()]
+    assert len(keys) == len(set(keys))
+    for spec in widget.commands.specs:
+        assert spec.keys
+        assert spec.tip in widget.commands[spec.name].toolTip()
+
+
+class Slow(DemoBackend):
+    """The demonstration; images come when a test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def image(self, image_id: str) -> UltrasoundImage:
+        self.go.wait()
+        return super().image(image_id)
+
+
+def test_a_slow_server_does_not_stop_the_window(
+    widget: AnnotatorWidget, qtbot: Any, wait: Any
+) -> None:
+    slow = Slow()
+    widget.connect_to(lambda: slow)
+    wait(lambda: widget.annotator.idle)
+    widget.commands["next"].trigger()
+    wait(lambda: isinstance(widget.annotator.link.state, Loading))
+    beats: list[int] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(1))
+    timer.start(5)
+    wait(lambda: len(beats) > 10)
+    assert "opening" in widget.annotator.status
+    slow.go.set()
+    wait(lambda: widget.annotator.editing)
+
+
+def test_a_server_that_dies_while_it_answers_is_one_message(
+    widget: AnnotatorWidget, wait: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def die() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                connection.recv(100)
+                connection.close()
+
+        threading.Thread(target=die, daemon=True).start()
+        account = Account.parse(f"127.0.0.1:{port}", "ada")
+        widget.connect_to(lambda: HttpBackend(account))
+        wait(lambda: bool(widget.messages.text))
+        assert isinstance(widget.annotator.link.state, Disconnected)
+        assert widget.connection.connect_button.isEnabled()
