@@ -79,7 +79,7 @@ def open_case(
 
 
 def likely_next(queue: Queue, client_id: str, current: str) -> str | None:
-    """The image to fetch ahead: the first of the queue that this client can get.
+    """The image to fetch ahead: the first that nobody holds, else one that this client holds.
 
     Fetching ahead takes no lease, so that nobody holds images that they do not look at.
 
@@ -91,15 +91,10 @@ def likely_next(queue: Queue, client_id: str, current: str) -> str | None:
     Returns:
         Its id, or None when nothing waits.
     """
-    return next(
-        (
-            item.id
-            for item in queue.items
-            if item.id != current
-            and (item.state in _WAITING or (item.state == "leased" and item.owner == client_id))
-        ),
-        None,
-    )
+    others = [item for item in queue.items if item.id != current]
+    free = [item.id for item in others if item.state in _WAITING]
+    mine = [item.id for item in others if item.state == "leased" and item.owner == client_id]
+    return next(iter(free + mine), None)
 
 
 def _check_grid(image: UltrasoundImage, proposal: Proposal) -> None:

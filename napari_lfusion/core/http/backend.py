@@ -98,7 +98,9 @@ class HttpBackend:
         sample = self._transport.read(_Sample, "POST", path, json=body, model=True)
         if sample.id is None:
             return None
-        return Offer(sample.id, sample.base_version, sample.lease, sample.why)
+        # Our app grants leases under MONAI Label's own server, too; there nobody can renew them.
+        lease = sample.lease if self._has_leases() else None
+        return Offer(sample.id, sample.base_version, lease, sample.why)
 
     def take(self, image_id: str) -> Offer:
         """See `Backend`."""
