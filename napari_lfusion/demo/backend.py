@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 
-import lfusion
 from lfusion.image import UltrasoundImage
 from lfusion.protocol import (
     Alternative,
@@ -60,7 +60,7 @@ class DemoBackend:
         result = self._index.cases[0].result
         strategies = tuple(self._index.strategies)
         capabilities = Capabilities(
-            version=lfusion.__version__,
+            version=version("lfusion"),
             checkpoint_id=result.checkpoint_id,
             epistemic_scale=self._index.epistemic_scale,
             lease_seconds=LEASE_SECONDS,
@@ -136,7 +136,7 @@ class DemoBackend:
                 f"expected a label of {list(size)} pixels, got {list(mask.shape)}; save it on the "
                 "image's own grid"
             )
-        version = LabelVersion(
+        saved = LabelVersion(
             version=1,
             client_id=self._client_id,
             checkpoint_id=correction.checkpoint_id,
@@ -145,7 +145,7 @@ class DemoBackend:
             sha256=hashlib.sha256(correction.content).hexdigest(),
             current=True,
         )
-        return self._pool.save(correction.idempotency_key, version, correction.image_id, mask)
+        return self._pool.save(correction.idempotency_key, saved, correction.image_id, mask)
 
     def skip(self, image_id: str, reason: str) -> None:
         """See `Backend`."""
