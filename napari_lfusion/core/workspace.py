@@ -39,7 +39,8 @@ class Workspace:
     def __init__(self, server: str, user: str, root: Path | None = None) -> None:
         top = user_data_path("lfusion", appauthor=False) / "napari" if root is None else root
         folder = top / _folder_name(server, user)
-        self._lock = FileLock(folder / "lock")
+        # Opened by a worker, closed by the window: the lock is the window's, not the thread's.
+        self._lock = FileLock(folder / "lock", thread_local=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)

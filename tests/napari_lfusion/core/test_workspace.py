@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_lfusion.core.workspace import Workspace
 
 HOLDER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from napari_lfusion.core.journal import JournalEntry
@@ -61,6 +63,12 @@ def test_a_window_that_was_closed_can_be_opened_again(tmp_path: Path) -> None:
     for _ in range(2):
         Workspace("http://host", "../ada", tmp_path / "root").close()
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_worker_opens_it_and_the_window_closes_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as workers:
+        for _ in range(2):
+            workers.submit(Workspace, "http://host", "ada", tmp_path).result().close()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
