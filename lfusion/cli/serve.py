@@ -1,9 +1,10 @@
-"""`lfusion serve`: the MONAI Label server over one folder of images."""
+"""`lfusion serve`: the MONAI Label server over one folder of images or a DICOMweb store."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,10 @@ _LOGGING: dict[str, Any] = {
 
 
 def serve(
-    studies: Annotated[Path, typer.Option(help="Folder of images; labels are saved in it.")],
+    studies: Annotated[
+        str,
+        typer.Option(help="Folder of images, also for labels; or address of a DICOMweb store."),
+    ],
     port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8000,
     host: Annotated[
         str,
@@ -35,7 +39,11 @@ def serve(
         Path | None, typer.Option(help="Model to start from, instead of the shipped one.")
     ] = None,
     app_state: Annotated[
-        Path | None, typer.Option(help="Folder for retrained models; default STUDIES/.lfusion.")
+        Path | None,
+        typer.Option(
+            help="Folder for retrained models, and for copies of a store's images; by default "
+            "STUDIES/.lfusion."
+        ),
     ] = None,
     token_file: Annotated[
         Path | None,
@@ -45,8 +53,11 @@ def serve(
         int, typer.Option(help="Largest upload in MiB.", min=1, max=65536)
     ] = 512,
 ) -> None:
-    """Serve a folder of images to 3D Slicer, napari and every MONAI Label client."""
-    if not studies.is_dir():
+    """Serve a folder or store of images to 3D Slicer, napari and every MONAI Label client."""
+    remote = studies.startswith(("http://", "https://"))
+    if remote and app_state is None:
+        raise BadArgumentError("expected --app-state FOLDER to keep copies of a store's images in")
+    if not remote and not Path(studies).is_dir():
         raise DatasetError(f"expected a folder of images; {studies} is none; create it first")
     if checkpoint is not None and not checkpoint.is_file():
         raise CheckpointError(f"expected a checkpoint file, found none at {checkpoint}")
@@ -56,7 +67,7 @@ def serve(
 
     # The server loads it too, but only after half a minute of imports on a slow machine.
     Checkpoint.load(checkpoint or default_checkpoint_path())
-    state = (app_state or studies / ".lfusion").resolve()
+    state = (app_state or Path(studies) / ".lfusion").resolve()
     conf: dict[str, Any] = {"state": str(state), "max_upload_mib": max_upload_mib}
     if token_file is not None:
         conf["token_file"] = str(token_file.resolve())
@@ -65,7 +76,7 @@ def serve(
     # MONAI Label's settings are read from the environment when it is imported.
     os.environ.update(
         MONAI_LABEL_APP_DIR=str(package),
-        MONAI_LABEL_STUDIES=str(studies.resolve()),
+        MONAI_LABEL_STUDIES=studies if remote else str(Path(studies).resolve()),
         MONAI_LABEL_APP_CONF=json.dumps(conf),
         MONAI_LABEL_SERVER_PORT=str(port),
         MONAI_LABEL_AUTO_UPDATE_SCORING="false",
@@ -73,17 +84,36 @@ def serve(
         MONAI_LABEL_AUTH_ENABLE=str(token_file is not None).lower(),
         MONAI_LABEL_SESSION_PATH=str(state / "sessions"),
     )
+    # Before the long imports: a port in use is told now, and nobody else gets it meanwhile.
+    with _listen(host, port) as listener:
+        _run(listener)
+
+
+def _run(listener: socket.socket) -> None:
+    """Serve until Ctrl-C or a signal; the settings are in the environment."""
     import uvicorn
 
-    uvicorn.run(
+    config = uvicorn.Config(
         "monailabel_app.server:ready_app",
         factory=True,
-        host=host,
-        port=port,
         log_config=_LOGGING,
         access_log=False,
         timeout_graceful_shutdown=5,
     )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections wait in it until the server is ready."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise BadArgumentError(
+            f"expected a free address; cannot listen on {host}, port {port}: {error.strerror}; "
+            "another server may run there: choose another --port"
+        ) from error
 
 
 def _check_host(host: str, token_file: Path | None) -> None:

@@ -44,7 +44,7 @@ def running_server(studies: Path, log: Path, *options: str) -> Iterator[str]:
     arguments = ["serve", "--studies", str(studies), "--port", str(port), *options]
     command = [sys.executable, "-c", "from lfusion.cli import app; app()", *arguments]
     url = f"http://127.0.0.1:{port}"
-    with running_command(command, f"{url}/info/", log):
+    with running_command(command, f"{url}/health", log):
         yield url
 
 

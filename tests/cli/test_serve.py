@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,32 @@ def test_a_checkpoint_that_is_cut_off(tmp_path: Path, tiny_checkpoint: Path, siz
         "--studies", str(tmp_path), "--checkpoint", str(cut)
     )
     assert list(tmp_path.iterdir()) == [cut]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "label.example.org", ""])
+def test_a_public_address_needs_tokens(tmp_path: Path, host: str) -> None:
+    assert "expected --token-file to listen on" in error_of(
+        "--studies", str(tmp_path), "--host", host
+    )
+
+
+def test_a_token_file_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    assert "lines role:user:token, found none" in error_of(
+        "--studies", str(tmp_path), "--host", "0.0.0.0", "--token-file", str(file)
+    )
+
+
+def test_monai_labels_own_sign_in_is_not_taken_for_protection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONAI_LABEL_AUTH_ENABLE", "true")
+    assert "name the users with --token-file" in error_of("--studies", str(tmp_path))
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert f"port {port}: Address already in use" in error_of(
+            "--studies", str(tmp_path), "--port", port
+        )
