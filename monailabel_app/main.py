@@ -31,6 +31,7 @@ from lfusion.protocol import (
     Capabilities,
 )
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.dicomweb import DicomWebMirror, DicomWebStore, is_remote, mirror_folder
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.infer import (
     BandsInfer,
@@ -83,16 +84,23 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         self._auto_update_scoring = False
 
     def init_datastore(self) -> Datastore:
-        """Our datastore for a folder, MONAI Label's for a DICOMweb address."""
-        if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
-        return StudiesDatastore(
-            self.studies,
+        """A folder of images; of a DICOMweb address the folder that mirrors it."""
+        remote = is_remote(self.studies)
+        folder = mirror_folder(self.studies, self._state) if remote else Path(self.studies)
+        # The server owns the index; its training process only reads it.
+        read_only = settings.MONAI_LABEL_DATASTORE_READ_ONLY or _in_task_process()
+        store = StudiesDatastore(
+            str(folder),
             self.served.labels,
-            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            # The server owns the index; its training process only reads it.
-            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY or _in_task_process(),
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD and not remote,
+            read_only=read_only,
         )
+        if remote and not read_only:
+            remote_store = DicomWebStore(self.studies.rstrip("/"))
+            record = folder.with_suffix(".json")
+            mirror = DicomWebMirror(remote_store, store, self.served.labels, record)
+            mirror.start(settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY)
+        return store
 
     def init_infers(self) -> dict[str, InferTask]:
         """The model `lfusion` first, which 3D Slicer runs on each new sample."""
@@ -190,7 +198,7 @@ def _state_folder(studies: str, conf: Mapping[str, str]) -> Path:
     """Where retrained models and their status are kept: with the studies' owner."""
     if conf.get("state"):
         return Path(conf["state"]).resolve()
-    if studies.startswith(("http://", "https://")):
+    if is_remote(studies):
         raise RequestError("expected `--conf state DIR` for retrained models of remote studies")
     return Path(studies).resolve() / STATE_FOLDER
 

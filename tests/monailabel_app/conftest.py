@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import nibabel
@@ -15,6 +16,11 @@ import pytest
 from PIL import Image
 
 from lfusion.cli.server_process import running_server
+
+if TYPE_CHECKING:
+    from tests.support.ultrasound_files import write_ultrasound
+else:  # tests/ is no package when it runs
+    from ultrasound_files import write_ultrasound
 
 with warnings.catch_warnings():
     # MONAI Label and what it imports warn of their own future, not of ours.
@@ -75,3 +81,29 @@ def served(
         httpx.Client(base_url=url, timeout=120) as http,
     ):
         yield Served(url, http, studies, ServedModel(tiny_checkpoint, studies / ".lfusion"))
+
+
+@pytest.fixture(scope="session")
+def clinic(
+    heads: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """`lfusion serve` over one head in each format that clients open, a cine, and one to label."""
+    studies = tmp_path_factory.mktemp("clinic") / "studies"
+    studies.mkdir()
+    pictures = [np.asarray(Image.open(heads / "images" / f"head{n:02}.png")) for n in (1, 2, 3)]
+    first = pictures[0]
+    Image.fromarray(first).save(studies / "flat.png")
+    Image.fromarray(pictures[1]).save(studies / "unlabelled.png")
+    # NIfTI's first axis is x: columns.
+    volume = nibabel.Nifti1Image(first.T[:, :, None], ROTATED)  # type: ignore[no-untyped-call]
+    nibabel.save(volume, studies / "turned.nii.gz")
+    write_ultrasound(studies / "still.dcm", first[None], (0.2, 0.1))
+    colour = np.stack([first] * 3, axis=-1)
+    write_ultrasound(studies / "colour.dcm", colour[None], (0.2, 0.1))
+    write_ultrasound(studies / "cine.dcm", np.stack(pictures), (0.2, 0.1))
+    options = ["--checkpoint", str(tiny_checkpoint)]
+    with (
+        running_server(studies, studies.parent / "server.log", *options) as url,
+        httpx.Client(base_url=url, timeout=120) as http,
+    ):
+        yield Served(url, http, studies, ServedModel(tiny_checkpoint, studies / ".local"))

@@ -27,7 +27,7 @@ from lfusion.image.read import read_frame_count
 from lfusion.predictor import HEAD_LABEL, Predictor
 from lfusion.protocol import InferResult, Latencies
 from lfusion.types import LabelMap, PixelSize, Probabilities
-from monailabel_app.lib.infer.contours import annotations
+from monailabel_app.lib.infer.contours import outlines
 from monailabel_app.lib.infer.request import frame_asked, pixel_size_asked
 from monailabel_app.lib.served import ServedModel
 
@@ -147,7 +147,7 @@ class FrameInfer(InferTask):  # type: ignore[misc]  # MONAI Label has no types
         }
         result = self.result_type(**{**fields, **answered.result}).model_dump()
         if request.get("output") == "json":
-            result["annotations"] = annotations(answered.mask, self.classes(predictor))
+            result["annotations"] = outlines(answered.mask, self.classes(predictor))
         return str(mask), result
 
 

@@ -49,7 +49,8 @@ class BandsInfer(FrameInfer):
         term = parsed(_Bands, request).term
         prediction = predictor(frame.image)
         values = prediction.epistemic if term == "epistemic" else prediction.aleatoric
-        found = bands(values, boundary_thresholds(values, prediction.mask))
+        calibrated = predictor.checkpoint.calibration.bands.get(term)
+        found = bands(values, calibrated or boundary_thresholds(values, prediction.mask))
         result = {
             "scores": dict(prediction.scores),
             "percentiles": dict(prediction.percentiles),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,16 @@ from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
+from pydicom import dcmread
 from urllib3 import encode_multipart_formdata
 from urllib3.fields import RequestField
 
+from lfusion.image import read_mask
+from lfusion.image.formats import DICOM_SUFFIXES, suffix_of
+from lfusion.image.read import read_frame_count
+from monailabel_app.lib.dicomweb.segmentation import write_segmentation
 from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.infer.request import frame_asked
 from monailabel_app.lib.names import check_image_id
 from monailabel_app.lib.routes.common import AnyUser, Params, json_object, received
 
@@ -36,12 +43,35 @@ def infer(
     output: Literal["image", "json", "all", "dicom_seg"] | None = None,
 ) -> Response:
     """Predict an image of the datastore, of a session, or one sent along."""
-    if output == "dicom_seg":
-        raise RequestError("expected output image, json or all; a folder store has no DICOM SEG")
     given = {key: value for key, value in json_object(params).items() if key not in _OURS}
+    if output == "dicom_seg":
+        return _dicom_seg(model, image, given)
     with _source(image, session_id, file) as source:
         result = app_instance().infer({**given, "model": model, "image": source})
     return _infer_response(Path(result["file"]), result["params"], output)
+
+
+def _dicom_seg(model: str, image: str, given: dict[str, Any]) -> Response:
+    """The mask of one DICOM frame as a DICOM SEG; of a cine the middle one unless one is named."""
+    store = app_instance().datastore()
+    path = Path(store.get_image_uri(image) or image)
+    if suffix_of(path) not in DICOM_SUFFIXES:
+        raise RequestError(f"expected the id of a DICOM image for a DICOM SEG; got {image[:80]!r}")
+    frames = read_frame_count(path)
+    frame = frames // 2 if given.get("frame") is None else frame_asked(given)
+    asked = {**given, "frame": frame, "result_extension": ".png"}
+    result = app_instance().infer({**asked, "model": model, "image": image})
+    file = Path(result["file"])
+    try:
+        mask = read_mask(file)
+    finally:
+        file.unlink()
+    header = dcmread(path, stop_before_pixels=True)
+    labels = result["params"]["label_names"]
+    written = write_segmentation(header, mask, labels, frame if frames > 1 else None)
+    buffer = BytesIO()
+    written.save_as(buffer, write_like_original=False)
+    return Response(buffer.getvalue(), media_type="application/dicom")
 
 
 @contextmanager
