@@ -42,9 +42,11 @@ from monailabel_app.lib.infer import (
 from monailabel_app.lib.infer.remembered import RememberedPossibilities
 from monailabel_app.lib.infer.request import BACKGROUND
 from monailabel_app.lib.jobs import TrainingJobs
+from monailabel_app.lib.leases import LEASE_SECONDS, Leases
+from monailabel_app.lib.queue import LabellingQueue, Order
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
-from monailabel_app.lib.strategies import RandomStrategy, ScoredStrategy
+from monailabel_app.lib.strategies import QueueStrategy
 from monailabel_app.lib.tokens import Role
 from monailabel_app.lib.train import Retraining
 
@@ -69,7 +71,6 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         base = Path(checkpoint) if checkpoint else default_checkpoint_path()
         self.served = ServedModel(base, self._state)
         self.training = TrainingJobs(self.served, self._state)
-        self.pool_scoring = PoolScoring(self.served)
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -119,12 +120,17 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
 
     def init_strategies(self) -> dict[str, Strategy]:
         """One strategy per stored score, and `random`."""
-        scored = {
-            name: ScoredStrategy(key, self.served, self.pool_scoring)
+        self.leases = Leases(self._datastore.index)
+        self.queue = LabellingQueue(self._datastore.index, self.leases)
+        self.pool_scoring = PoolScoring(self.served, self._datastore)
+        return {
+            name: QueueStrategy(Order(name, key), self.queue, self.served, self.pool_scoring)
             for name, key in STRATEGIES.items()
-            if key is not None
         }
-        return {**scored, "random": RandomStrategy(self.served)}
+
+    def strategies(self) -> dict[str, Strategy]:
+        """The strategies by name, the default first."""
+        return dict(self._strategies)
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """One run computes all scores; it carries the name of the default strategy."""
@@ -175,8 +181,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         return Capabilities(
             version=__version__,
             checkpoint_id=self.served.checkpoint_id,
-            leases=False,
-            lease_seconds=0.0,
+            lease_seconds=LEASE_SECONDS,
             interactive=offered(INTERACTIVE_MODEL),
             counterfactual=offered(COUNTERFACTUAL_MODEL),
             strategies=tuple(self._strategies),

@@ -77,9 +77,13 @@ class DemoClient:
             time.sleep(POLL_SECONDS)
 
     def stored_scores(self) -> dict[str, StoredScore]:
-        """The stored score of each image that has one, by image id."""
+        """The stored score of each image that has one and no final label, by image id."""
         objects = self._ask("GET", "/datastore/", params={"output": "all"}).json()["objects"]
-        infos = {image_id: entry["image"]["info"] for image_id, entry in objects.items()}
+        infos = {
+            image_id: entry["image"]["info"]
+            for image_id, entry in objects.items()
+            if "final" not in entry["labels"]
+        }
         return {
             image_id: StoredScore.model_validate(info[INFO_KEY])
             for image_id, info in infos.items()

@@ -1,60 +1,71 @@
 """Scoring the pool, in this process, with the checkpoint that is served.
 
-MONAI Label starts one process per scoring method and next sample; here one
-thread scores each image once per checkpoint and stores the result in the info
-of the image, where the strategies only sort it.
+MONAI Label starts one process per scoring method and next sample; here one thread scores each
+image once per content and checkpoint and stores the result in the index, where strategies only
+read the order. A run that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
-from monailabel.interfaces.exception import ImageNotFoundException
 from monailabel.interfaces.tasks.scoring import ScoringMethod
-from pydantic import ValidationError
 
 from lfusion.errors import ImageError, NonFiniteError
 from lfusion.predictor import Predictor
-from lfusion.protocol import INFO_KEY, ScoringStatus, StoredScore
+from lfusion.protocol import ScoringStatus, StoredScore
+from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.datastore.folder import digest_of
+from monailabel_app.lib.errors import InvalidNameError
+from monailabel_app.lib.index.results import (
+    PoolImage,
+    checkpoint_number,
+    count_unscored,
+    has_result,
+    is_scored,
+    is_served,
+    note_scored,
+    note_served,
+    pool_generation,
+    spread_unscored,
+    store_contents,
+    store_score,
+    unscored,
+)
 from monailabel_app.lib.served import ServedModel
 
 logger = logging.getLogger(__name__)
 
+_BATCH = 8
+"""Images scored between two writes: what a crash costs."""
 
-def stored_score(info: Mapping[str, Any], checkpoint_id: str) -> StoredScore | None:
-    """What the info of an image says about it under one checkpoint.
+_FIRST = 4
+"""Images scored while somebody waits for the first sample."""
 
-    Args:
-        info: The image's info in the datastore.
-        checkpoint_id: The checkpoint that is served.
-
-    Returns:
-        None when the image was not scored by this checkpoint.
-    """
-    try:
-        score = StoredScore.model_validate(info.get(INFO_KEY))
-    except ValidationError:
-        return None
-    return score if score.checkpoint_id == checkpoint_id else None
+_STOP_SECONDS = 10.0
 
 
 class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no types
-    """Scores every unlabelled image that the served checkpoint has not scored yet.
+    """Scores every image that the served checkpoint has not scored yet, those to label first.
 
     Args:
         served: The model.
+        store: The studies.
     """
 
-    def __init__(self, served: ServedModel) -> None:
-        super().__init__("Uncertainty scores of all unlabelled images, by the served checkpoint")
+    def __init__(self, served: ServedModel, store: StudiesDatastore) -> None:
+        super().__init__("Uncertainty scores of all images, by the served checkpoint")
         self._served = served
+        self._store = store
         self._one_run = threading.Lock()
         self._starting = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
         self._status = ScoringStatus()
 
     @property
@@ -67,7 +78,7 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
 
         Args:
             request: Ignored; MONAI Label passes it.
-            datastore: The pool.
+            datastore: Ignored likewise.
 
         Returns:
             The final `ScoringStatus` as JSON.
@@ -77,55 +88,142 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
         """
         with self._one_run:
             try:
-                self._run(datastore)
+                self._run()
             except Exception as error:
+                logger.exception("scoring failed")
                 self._update(status="failed", error=str(error))
                 raise
-            self._update(status="done")
+            self._update(status="idle" if self._stopped.is_set() else "done")
             return self._status.model_dump()
 
-    def start(self, datastore: Datastore) -> None:
-        """Score in the background; while a run goes on, that one is enough.
-
-        Args:
-            datastore: The pool.
-        """
+    def start(self) -> None:
+        """Score in the background; while a run goes on, that one is enough."""
         with self._starting:
-            if self._status.status == "running":
+            if self._status.status == "running" or self._stopped.is_set():
                 return
             self._status = ScoringStatus(status="running")
-        threading.Thread(target=self, args=({}, datastore), name="scoring", daemon=True).start()
+            self._thread = threading.Thread(target=self._background, name="scoring", daemon=True)
+            self._thread.start()
+        atexit.register(self.stop)
 
-    def _run(self, datastore: Datastore) -> None:
-        """Score image after image; each result is stored at once, so a run can be resumed."""
+    def stop(self) -> None:
+        """End the run after the image that it is at; nothing that was scored is lost."""
+        atexit.unregister(self.stop)
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
+
+    def ensure(self) -> bool:
+        """See to it that the pool gets scored.
+
+        Returns:
+            Whether all of it is.
+        """
+        checkpoint_id = self._served.checkpoint_id
+        with self._store.index.read() as db:
+            scored = is_scored(db, checkpoint_id)
+            shown = is_served(db, checkpoint_id)
+        if not shown:
+            with self._store.index.write() as db:
+                note_served(db, checkpoint_id)
+        if not scored:
+            self.start()
+        return scored
+
+    def score_first(self) -> int:
+        """Score a few images from all over the folder, for somebody who waits.
+
+        Returns:
+            How many; 0 when there are none without a score.
+        """
         model = self._served.predictor()
-        pool = sorted(datastore.get_unlabeled_images())
-        self._status = ScoringStatus(
-            status="running", checkpoint_id=model.checkpoint_id, total=len(pool)
-        )
-        for done, image_id in enumerate(pool, start=1):
-            score = self._score(model, image_id, datastore)
-            if score is not None and score.unreadable is not None:
-                self._update(skipped={**self._status.skipped, image_id: score.unreadable})
-            self._update(done=done)
+        with self._store.index.write() as db:
+            checkpoint = checkpoint_number(db, model.checkpoint_id)
+            images = spread_unscored(db, checkpoint, _FIRST)
+        self._score(model, checkpoint, images)
+        return len(images)
 
-    def _score(self, model: Predictor, image_id: str, datastore: Datastore) -> StoredScore | None:
-        """The stored score of one image, made when it is missing; None when the image is gone."""
-        score = stored_score(datastore.get_image_info(image_id), model.checkpoint_id)
-        if score is not None:
-            return score
+    def _background(self) -> None:
+        """A run whose failure is told by the status alone."""
         try:
-            prediction = model(Path(datastore.get_image_uri(image_id)))
-            score = StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(prediction.scores))
+            self({}, self._store)
+        except Exception:  # logged, and in the status
+            return
+
+    def _run(self) -> None:
+        """Score batch after batch; each is stored at once."""
+        model = self._served.predictor()
+        with self._store.index.write() as db:
+            checkpoint = checkpoint_number(db, model.checkpoint_id)
+            note_served(db, model.checkpoint_id)
+            generation = pool_generation(db)
+            missing = count_unscored(db, checkpoint)
+            total, skipped = _pool(db, checkpoint)
+        self._status = ScoringStatus(
+            status="running",
+            checkpoint_id=model.checkpoint_id,
+            done=total - missing,
+            total=total,
+            skipped=skipped,
+        )
+        for open_images in (True, False):
+            after = 0
+            while images := self._next(checkpoint, open_images, after):
+                if self._stopped.is_set():
+                    return
+                self._score(model, checkpoint, images)
+                after = images[-1].number
+                self._update(done=min(self._status.done + len(images), total))
+        with self._store.index.write() as db:
+            note_scored(db, checkpoint, generation)
+        self._update(done=total)
+
+    def _next(self, checkpoint: int, open_images: bool, after: int) -> list[PoolImage]:
+        with self._store.index.read() as db:
+            return unscored(db, checkpoint, open_images=open_images, after=after, limit=_BATCH)
+
+    def _score(self, model: Predictor, checkpoint: int, images: Sequence[PoolImage]) -> None:
+        """Score images and store the results in one transaction."""
+        contents: list[tuple[PoolImage, str]] = []
+        scores: dict[str, StoredScore] = {}
+        for image in images:
+            try:
+                digest = digest_of(self._store.folder.image(image.path))
+            except (OSError, InvalidNameError) as error:
+                logger.warning("image %s is gone while it was to be scored: %s", image.id, error)
+                continue
+            contents.append((image, digest))
+            with self._store.index.read() as db:
+                known = digest in scores or has_result(db, checkpoint, digest)
+            if not known:
+                scores[digest] = self._result(model, image)
+        with self._store.index.write() as db:
+            for digest, score in scores.items():
+                store_score(db, checkpoint, digest, score)
+            store_contents(db, contents)
+
+    def _result(self, model: Predictor, image: PoolImage) -> StoredScore:
+        """The scores of one image, or why it has none."""
+        try:
+            prediction = model(self._store.folder.image(image.path))
         except (ImageError, NonFiniteError) as error:
-            logger.warning("image %s is not scored: %s", image_id, error)
-            score = StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error))
-        try:
-            datastore.update_image_info(image_id, {INFO_KEY: score.model_dump()})
-        except ImageNotFoundException:
-            return None
-        return score
+            logger.warning("image %s is not scored: %s", image.id, error)
+            skipped = {**self._status.skipped, image.id: str(error)}
+            self._update(skipped=skipped)
+            return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error))
+        return StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(prediction.scores))
 
     def _update(self, **changes: Any) -> None:
         """Replace the status as a whole: readers see one or the other."""
         self._status = self._status.model_copy(update=changes)
+
+
+def _pool(db: Any, checkpoint: int) -> tuple[int, dict[str, str]]:
+    """Number of images, and why some of them cannot be scored."""
+    total = db.execute("SELECT count(*) FROM images WHERE present").fetchone()[0]
+    rows = db.execute(
+        "SELECT id, unreadable FROM images JOIN results ON results.sha256 = images.sha256 "
+        "WHERE checkpoint = ? AND unreadable IS NOT NULL AND present",
+        (checkpoint,),
+    )
+    return total, dict(rows.fetchall())

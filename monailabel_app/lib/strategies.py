@@ -9,93 +9,101 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from lfusion.acquisition import random_score, rank
-from lfusion.protocol import StoredScore
-from monailabel_app.lib.scoring import PoolScoring, stored_score
+from lfusion.acquisition import random_score
+from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.queue import LabellingQueue, Offer, Order
+from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 
+_MAX_CLIENT_ID = 200
 
-class ScoredStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
-    """Offers the unlabelled image whose stored score is highest.
+
+class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
+    """Offers the first image of the queue in one order.
 
     Args:
-        key: The image score to sort by, one of `lfusion.acquisition.STRATEGIES`.
+        order: Of the queue.
+        queue: The pool.
         served: The model whose scores count.
-        scoring: Fills in scores that are missing, after a retraining or for new images.
+        scoring: Makes scores that are missing, after a retraining or for new images.
     """
 
-    def __init__(self, key: str, served: ServedModel, scoring: PoolScoring) -> None:
-        super().__init__(f"The unlabelled image with the highest {key}")
-        self._key = key
+    def __init__(
+        self, order: Order, queue: LabellingQueue, served: ServedModel, scoring: PoolScoring
+    ) -> None:
+        super().__init__(
+            "An open image at random; repeatable with a `seed`"
+            if order.score_name is None
+            else f"The open image with the highest {order.score_name}"
+        )
+        self.order = order
+        self._queue = queue
         self._served = served
         self._scoring = scoring
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """Offer an image.
+        """Offer an image, and lease it to the client.
+
+        It does not wait for the pool to be scored. Only when no image that could be offered has a
+        score, a few are scored first.
 
         Args:
-            request: Ignored; MONAI Label passes it.
-            datastore: The pool.
+            request: `client_id`, without which there is no lease, and for `random` `seed`, an
+                integer that makes the choice repeatable.
+            datastore: Ignored; MONAI Label passes it.
 
         Returns:
-            `id`, `score` and `pool` (how many images can be offered), or None
-            when nothing is left to label.
+            `id`, `score`, `pool` (how many images are open), `why`, `lease` and `base_version`,
+            or None when nothing is left to label.
 
         Raises:
+            RequestError: The client's id is no short text.
             LFusionError: Scores were missing and could not be made.
         """
-        scores = self._scores(datastore)
-        if any(score is None for score in scores.values()):
-            self._scoring(request, datastore)
-            scores = self._scores(datastore)
-        ranking = rank(
-            {
-                image_id: score.scores[self._key]
-                for image_id, score in scores.items()
-                if score is not None and score.unreadable is None
-            }
-        )
-        if not ranking:
+        client_id = checked_client_id(request.get("client_id"))
+        complete = self._scoring.ensure()
+        offer = self._offer(request, client_id)
+        while offer is None and not complete and self._scoring.score_first():
+            offer = self._offer(request, client_id)
+        if offer is None:
             return None
-        return {"id": ranking[0].id, "score": ranking[0].score, "pool": len(ranking)}
-
-    def _scores(self, datastore: Datastore) -> dict[str, StoredScore | None]:
-        """The stored score of each unlabelled image, None where it is missing or stale."""
-        checkpoint_id = self._served.predictor().checkpoint_id
-        return {
-            image_id: stored_score(datastore.get_image_info(image_id), checkpoint_id)
-            for image_id in datastore.get_unlabeled_images()
+        why = offer.why
+        if not complete and self.order.score_name is not None:
+            status = self._scoring.status
+            progress = f" Scoring goes on ({status.done} of {status.total} images)."
+            why = why.model_copy(update={"sentence": why.sentence + progress})
+        answer = {
+            "id": offer.id,
+            "pool": offer.pool,
+            "why": why.model_dump(),
+            "base_version": offer.base_version,
         }
+        if why.score is not None:
+            answer["score"] = why.score
+        if offer.lease is not None:
+            answer["lease"] = offer.lease.model_dump()
+        return answer
+
+    def _offer(self, request: Mapping[str, Any], client_id: str | None) -> Offer | None:
+        seed = request.get("seed")
+        start = random_score("", seed if isinstance(seed, int) else secrets.randbits(32))
+        return self._queue.offer(self.order, self._served.checkpoint_id, client_id, start)
 
 
-class RandomStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
-    """Offers an unlabelled image at random, skipping those known to be unreadable.
+def checked_client_id(client_id: object) -> str | None:
+    """The name that a client gave itself, if it gave one.
 
     Args:
-        served: The model whose scoring may have found an image unreadable.
+        client_id: As the client sent it.
+
+    Raises:
+        RequestError: It is no short text.
     """
-
-    def __init__(self, served: ServedModel) -> None:
-        super().__init__("An unlabelled image at random; repeatable with a `seed`")
-        self._served = served
-
-    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """Offer an image.
-
-        Args:
-            request: `seed`, an integer, makes the choice repeatable.
-            datastore: The pool.
-
-        Returns:
-            `id` and `pool` (how many images can be offered), or None when
-            nothing is left to label.
-        """
-        seed = request.get("seed")
-        seed = seed if isinstance(seed, int) else secrets.randbits(32)
-        checkpoint_id = self._served.predictor().checkpoint_id
-        scores = {}
-        for image_id in datastore.get_unlabeled_images():
-            known = stored_score(datastore.get_image_info(image_id), checkpoint_id)
-            if known is None or known.unreadable is None:
-                scores[image_id] = random_score(image_id, seed)
-        return {"id": rank(scores)[0].id, "pool": len(scores)} if scores else None
+    if client_id is None or client_id == "":
+        return None
+    if not isinstance(client_id, str) or len(client_id) > _MAX_CLIENT_ID:
+        raise RequestError(
+            f"expected client_id as a text of at most {_MAX_CLIENT_ID} characters; got "
+            f"{str(client_id)[:80]!r}"
+        )
+    return client_id

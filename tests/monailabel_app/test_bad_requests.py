@@ -38,11 +38,11 @@ def save(served: Served, image: str, label: Path, tag: str = "final", **params: 
 
 def files_around(served: Served) -> dict[Path, bytes]:
     """Every file of the studies and beside them, but the server's log and index."""
-    changing = {"server.log", "datastore_v2.json", "training.json"}
+    changing = {"server.log", "training.json"}
     return {
         path: path.read_bytes()
         for path in served.studies.parent.rglob("*")
-        if path.is_file() and path.name not in changing
+        if path.is_file() and path.name not in changing and not path.match("index.sqlite*")
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -163,10 +162,9 @@ def test_nothing_is_lost_when_threads_save_score_and_rescan(studies: Path, mask:
     ]
     for thread in threads:
         thread.join()
-    store._observer.stop()
-    store._observer.join()
+    store.close()
     assert errors == []
-    index = json.loads((studies / "datastore_v2.json").read_text())["objects"]
+    index = opened(studies).json()["objects"]
     assert len(index) == 13
     for entry in map(index.__getitem__, ids):
         assert entry["labels"]["final"]["info"]["by"] == "a"

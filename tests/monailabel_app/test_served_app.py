@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lfusion.image import read_mask
-from lfusion.protocol import MAP_SUFFIX, InferResult
+from lfusion.protocol import MAP_SUFFIX, InferResult, Queue
 
 if TYPE_CHECKING:
     from tests.monailabel_app.conftest import Served
@@ -76,7 +76,7 @@ class TestAnnotationLoop:
 
         info = client.info()
         assert info["models"]["lfusion"]["type"] == "segmentation"
-        assert info["labels"] == ["fetal head"]
+        assert info["labels"] == ["fetal head", "background"]
         assert {"epistemic", "random"} <= set(info["strategies"])
         assert "lfusion" in info["trainers"]
 
@@ -111,15 +111,16 @@ class TestAnnotationLoop:
         assert after["id"] != labelled
         assert served.http.post("/model/rollback").json() == {"checkpoint_id": before}
 
-    def test_the_highest_stored_score_is_offered(self, served: Served) -> None:
+    def test_the_first_open_image_of_the_queue_is_offered(self, served: Served) -> None:
+        served.http.post("/scoring/epistemic", params={"run_sync": True})
+        queue = Queue.model_validate_json(served.http.get("/queue").content)
+        first = next(item for item in queue.items if item.state == "open")
         sample = served.http.post("/activelearning/epistemic", json={}).json()
-        objects = served.http.get("/datastore/?output=all").json()["objects"]
-        pool = {
-            image_id: entry["image"]["info"]["lfusion"]["scores"]["epistemic_per_sqrt_area"]
-            for image_id, entry in objects.items()
-            if "final" not in entry["labels"] and entry["image"]["info"]["lfusion"]["scores"]
-        }
-        assert sample["score"] == max(pool.values()) == pool[sample["id"]]
+        assert sample["id"] == first.id
+        scores = [item.why.score for item in queue.items if item.state == "open" and item.why]
+        assert sample["score"] == max(score for score in scores if score is not None)
+        stored = sample["lfusion"]["scores"]
+        assert stored["epistemic_per_sqrt_area"] == sample["score"]
 
     def test_a_seed_repeats_the_random_choice(self, served: Served) -> None:
         def draw(seed: int) -> Any:

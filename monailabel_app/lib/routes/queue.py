@@ -2,18 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from monailabel.endpoints import activelearning
+from fastapi import APIRouter, Query
+from monailabel.interfaces.utils.app import app_instance
 
-from monailabel_app.lib.routes.common import AnyUser, JsonParams, known
+from lfusion.protocol import Aside, Lease
+from lfusion.protocol import Queue as QueueMessage
+from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.routes.common import Annotator, AnyUser, JsonParams, known
+from monailabel_app.lib.strategies import checked_client_id
 
 router = APIRouter(tags=["ActiveLearning"])
+
+_MAX_LISTED = 1000
 
 
 @router.post("/activelearning/{strategy}")
 def next_sample(user: AnyUser, strategy: str, params: JsonParams = None) -> Any:
     """Offer the next image to label; `{}` when nothing is left."""
     known("strategies", strategy)
-    return activelearning.sample(strategy, params, user.username)
+    instance = app_instance()
+    sample = instance.next_sample({**(params or {}), "strategy": strategy})
+    if not sample:
+        return {}
+    return {**instance.datastore().get_image_info(sample["id"]), **sample}
+
+
+@router.get("/queue")
+def queue(
+    user: AnyUser,
+    strategy: str = "",
+    limit: Annotated[int, Query(ge=1, le=_MAX_LISTED)] = 50,
+) -> QueueMessage:
+    """The pool in the order of a strategy, by default the first one."""
+    instance = app_instance()
+    strategies = instance.strategies()
+    name = strategy or next(iter(strategies))
+    known("strategies", name)
+    instance.pool_scoring.ensure()
+    listing: QueueMessage = instance.queue.listing(
+        strategies[name].order, instance.served.checkpoint_id, limit
+    )
+    return listing
+
+
+@router.put("/lease")
+def renew_lease(user: Annotator, image: str, client_id: str) -> Lease:
+    """Begin the time of a lease anew."""
+    lease: Lease = app_instance().leases.renew(image, _named(client_id))
+    return lease
+
+
+@router.delete("/lease")
+def release_lease(user: Annotator, image: str, client_id: str) -> dict[str, str]:
+    """Give an image back."""
+    app_instance().leases.release(image, _named(client_id))
+    return {}
+
+
+@router.post("/skip")
+def skip(user: Annotator, aside: Aside) -> dict[str, str]:
+    """Set an image aside: not now, not by me."""
+    app_instance().datastore().set_aside(aside.image, "skipped", aside.reason)
+    return {}
+
+
+@router.post("/flag")
+def flag(user: Annotator, aside: Aside) -> dict[str, str]:
+    """Set an image aside: someone should look."""
+    app_instance().datastore().set_aside(aside.image, "flagged", aside.reason)
+    return {}
+
+
+def _named(client_id: str) -> str:
+    """The client's id, which these requests need."""
+    checked = checked_client_id(client_id)
+    if checked is None:
+        raise RequestError("expected client_id to say whose lease it is; got none")
+    return checked

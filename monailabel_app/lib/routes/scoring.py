@@ -29,6 +29,6 @@ def run_scoring(user: Annotator, method: str, run_sync: bool = False) -> Scoring
     if run_sync:
         instance.scoring({"method": method})
     else:
-        instance.pool_scoring.start(instance.datastore())
+        instance.pool_scoring.start()
     status: ScoringStatus = instance.pool_scoring.status
     return status

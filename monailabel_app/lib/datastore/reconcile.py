@@ -1,0 +1,240 @@
+"""The index brought to what the studies folder holds, however that came about.
+
+Somebody copies images into the folder, exchanges one, deletes one, or puts a label where
+MONAI Label users put it: all that is looked at file by file, inside a transaction, so that a file
+that changes while the folder is being listed is not mistaken for another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from lfusion.protocol import MAP_TAGS
+from monailabel_app.lib.datastore.folder import StudiesFolder, digest_of
+from monailabel_app.lib.datastore.journal import Entry, ImageEntry, LabelEntry, LabelRemoved
+from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of, put_label
+from monailabel_app.lib.datastore.scan import FoundFile, find_image, find_images, image_id_for
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 1000
+"""Files a transaction: others wait for it."""
+
+Item = TypeVar("Item")
+ImagePath = str
+LabelFile = tuple[str, str]
+"""Tag and file name."""
+
+
+class Reconciler:
+    """Looks at files and records what is new.
+
+    Args:
+        ledger: Of the studies.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._folder = ledger.folder
+
+    def look_through(self) -> None:
+        """Look at every file that is not as the index knows it."""
+        started = time.monotonic()
+        images = self._differing_images()
+        self._record(images, [])
+        labels = self._differing_labels()  # a label of an image that is new, too
+        self._record([], labels)
+        if images or labels:
+            logger.info(
+                "looked at %d image files and %d label files that were not as known, in %.1f s",
+                len(images),
+                len(labels),
+                time.monotonic() - started,
+            )
+
+    def look_at(self, images: Iterable[ImagePath], labels: Iterable[LabelFile]) -> None:
+        """Record what became of some files.
+
+        Args:
+            images: Paths below the studies folder.
+            labels: Tag and name in its folder.
+        """
+        with self._ledger.index.read() as db:  # most are labels and maps that we wrote ourselves
+            differing = [(tag, name) for tag, name in labels if self._differs(db, tag, name)]
+        found = [(path, find_image(self._folder.root, path)) for path in images]
+        self._record(found, differing)
+
+    def _record(
+        self, images: list[tuple[ImagePath, FoundFile | None]], labels: list[LabelFile]
+    ) -> None:
+        """Bring the index to what was found, some files at a time."""
+        for batch in _batches(images):
+            with self._ledger.writing() as db:
+                names = _NewNames(db)
+                entries = [entry for item in batch for entry in self._new(db, item, names)]
+                if entries:
+                    self._ledger.carry_out(db, *entries)
+            with self._ledger.writing() as db:
+                for path, found in batch:
+                    self._presence(db, path, found)
+        for files in _batches(labels):
+            with self._ledger.writing() as db:
+                seen = [entry for tag, name in files for entry in self._label(db, tag, name)]
+                if seen:
+                    self._ledger.carry_out(db, *seen)
+
+    def _differing_images(self) -> list[tuple[ImagePath, FoundFile | None]]:
+        """Images that are new, changed, or (None) no longer there."""
+        with self._ledger.index.read() as db:
+            rows = db.execute("SELECT path, size, mtime_ns FROM images WHERE present")
+            known = {path: (size, mtime_ns) for path, size, mtime_ns in rows}
+        differing: list[tuple[ImagePath, FoundFile | None]] = [
+            (found.path, found)
+            for found in find_images(self._folder.root)
+            if known.pop(found.path, None) != (found.size, found.mtime_ns)
+        ]
+        return differing + [(path, None) for path in sorted(known)]
+
+    def _differing_labels(self) -> list[LabelFile]:
+        """The same of labels, without files that belong to no image."""
+        with self._ledger.index.read() as db:
+            rows = db.execute("SELECT tag, file, size, mtime_ns FROM labels")
+            known = {(tag, file): (size, mtime_ns) for tag, file, size, mtime_ns in rows}
+            images = {image_id for (image_id,) in db.execute("SELECT id FROM images")}
+        differing: list[LabelFile] = []
+        for tag in self._folder.tags():
+            for found in _label_files(self._folder, tag):
+                if known.pop((tag, found.path), None) != (found.size, found.mtime_ns):
+                    differing.append((tag, found.path))
+        return [(tag, name) for tag, name in differing if stem_of(Path(name)) in images] + list(
+            known
+        )
+
+    def _new(
+        self, db: sqlite3.Connection, item: tuple[ImagePath, FoundFile | None], names: _NewNames
+    ) -> Iterator[Entry]:
+        """An entry when the file is a new image."""
+        path, found = item
+        if found is None:
+            return
+        if db.execute("SELECT 1 FROM images WHERE path = ?", (path,)).fetchone() is None:
+            image_id = image_id_for(path, names)
+            names.given.add(image_id)
+            yield ImageEntry(image=image_id, path=path)
+
+    def _presence(self, db: sqlite3.Connection, path: ImagePath, found: FoundFile | None) -> None:
+        """Note what the file of a known image looks like now; another content is not scored."""
+        # A file that was not there when the folder was listed may be there by now.
+        found = found or find_image(self._folder.root, path)
+        if found is None:
+            if db.execute("UPDATE images SET present = 0 WHERE path = ?", (path,)).rowcount:
+                logger.info("image file %s is gone; its labels are kept", path)
+            return
+        same = db.execute(
+            "UPDATE images SET present = 1 WHERE path = ? AND size = ? AND mtime_ns = ?",
+            (path, found.size, found.mtime_ns),
+        ).rowcount
+        if not same:
+            changed = (found.size, found.mtime_ns, path)
+            db.execute(
+                "UPDATE images SET present = 1, size = ?, mtime_ns = ?, sha256 = NULL "
+                "WHERE path = ?",
+                changed,
+            )
+
+    def _differs(self, db: sqlite3.Connection, tag: str, name: str) -> bool:
+        """Whether a label file is not as the index knows it."""
+        found = self._folder.found_label(tag, name)
+        row = current_label(db, stem_of(Path(name)), tag)
+        known = None if row is None else (row["file"], row["size"], row["mtime_ns"])
+        return known != (None if found is None else (name, found.size, found.mtime_ns))
+
+    def _label(self, db: sqlite3.Connection, tag: str, name: str) -> Iterator[Entry]:
+        """An entry when the file is a label that the index does not know, or knew."""
+        image_id = stem_of(Path(name))
+        number = number_of(db, image_id)
+        if number is None or not self._differs(db, tag, name):
+            return
+        found = self._folder.found_label(tag, name)
+        row = current_label(db, image_id, tag)
+        other = row is not None and row["file"] != name
+        if found is None:
+            if row is not None and not other:
+                logger.info("label file %s/%s is gone; its versions are kept", tag, name)
+                yield LabelRemoved(image=image_id, tag=tag)
+        elif row is None or not other or found.mtime_ns > row["mtime_ns"]:
+            # Of two files for one image, the younger is the label.
+            yield from self._adopted(db, (number, image_id), tag, found)
+
+    def _adopted(
+        self, db: sqlite3.Connection, image: tuple[int, str], tag: str, found: FoundFile
+    ) -> Iterator[Entry]:
+        """A label file that somebody put into the labels folder."""
+        number, image_id = image
+        if tag in MAP_TAGS:
+            put_label(db, number, tag, (found.path, found.size, found.mtime_ns, 0, "{}"))
+            return
+        file = self._folder.label(tag, found.path)
+        digest = digest_of(file)
+        latest = db.execute(
+            "SELECT * FROM versions WHERE image = ? AND tag = ? ORDER BY version DESC LIMIT 1",
+            (number, tag),
+        ).fetchone()
+        if latest is not None and latest["sha256"] == digest:
+            entry = LabelEntry(**_fields(latest), image=image_id, placed=True)
+        else:
+            logger.info("label file %s/%s is a new version, made by hand", tag, found.path)
+            entry = LabelEntry(
+                image=image_id,
+                tag=tag,
+                version=1 if latest is None else latest["version"] + 1,
+                suffix=found.path.removeprefix(image_id),
+                sha256=digest,
+                time=found.mtime_ns / 1e9,
+                placed=True,
+            )
+        yield entry
+
+
+class _NewNames:
+    """The ids that are taken: in the index, or given in this transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.given: set[str] = set()
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.given or number_of(self._db, str(image_id)) is not None
+
+
+def _label_files(folder: StudiesFolder, tag: str) -> Iterator[FoundFile]:
+    """The files in the folder of a tag that have the suffix of a label."""
+    with os.scandir(folder.labels(tag)) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and suffix_of(Path(entry.name)) in IMAGE_SUFFIXES:
+                found = folder.found_label(tag, entry.name)
+                if found is not None:
+                    yield found
+
+
+def _fields(row: sqlite3.Row) -> dict[str, Any]:
+    """A row of `versions` as the fields of a journal entry."""
+    values = dict(row)
+    del values["image"]
+    return {**values, "info": json.loads(values["info"])}
+
+
+def _batches(items: list[Item]) -> Iterator[list[Item]]:
+    """The items, a transaction's worth at a time."""
+    rest = iter(items)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch

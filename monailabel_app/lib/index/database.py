@@ -1,0 +1,161 @@
+"""Connections, transactions, and what to do with an index that is damaged."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from monailabel_app.lib.index.schema import SCHEMA, SCHEMA_VERSION
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 30.0
+"""How long one process waits for another one's transaction, which takes milliseconds."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+
+
+class Index:
+    """Transactions on the index; any thread may ask for one, several processes may be open.
+
+    Args:
+        path: The file; it and its tables are made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        # SQLite lets writers of one process poll for their turn; a lock wakes the next at once.
+        self._writing = threading.Lock()
+        with self._lent() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            if not _version(connection):
+                for statement in _statements(SCHEMA):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One consistent state for the length of the block; it never waits for writers.
+
+        Yields:
+            A connection inside a transaction.
+        """
+        with self._lent() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """All changes of the block, or none when it raises.
+
+        They survive the process. A power cut may take the last ones back; what must survive that
+        is in the journal of the studies.
+
+        Yields:
+            A connection inside the only writing transaction of all processes. The block may
+            commit it itself, as its last step.
+        """
+        with self._writing, self._lent() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """End all connections; the last process to do so tidies the file."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection that no other thread uses meanwhile."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = _connect(self._path)
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+
+def recovered_index(path: Path) -> Index:
+    """Open an index; one that is damaged or of another schema is put aside for a new one.
+
+    What a new index cannot know, the caller takes from the journal and the files.
+
+    Args:
+        path: The file; its folder exists.
+
+    Returns:
+        An index that passed SQLite's own check, perhaps an empty one.
+    """
+    reason = _damage(path) if path.exists() else None
+    if reason is not None:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        logger.warning(
+            "the index %s cannot be used (%s); kept as %s; making a new one from the journal "
+            "and the files",
+            path.name,
+            reason,
+            aside.name,
+        )
+    return Index(path)
+
+
+def _damage(path: Path) -> str | None:
+    """Why an index cannot be used, or None."""
+    try:
+        with closing(_connect(path)) as connection:
+            version = _version(connection)
+            if version not in (0, SCHEMA_VERSION):
+                return f"schema {version}, expected {SCHEMA_VERSION}"
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+            raise
+        return str(error)
+    return None if found == "ok" else found
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    number: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return number
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one, for `executescript` ends the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
