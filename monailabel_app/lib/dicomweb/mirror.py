@@ -25,7 +25,7 @@ from lfusion.image.formats import stem_of
 from lfusion.image.read import read_size
 from lfusion.image.write import atomic_path
 from monailabel_app.lib.datastore import StudiesDatastore
-from monailabel_app.lib.dicomweb.remote import DicomWebStore, Series, search_filter
+from monailabel_app.lib.dicomweb.remote import DicomWebError, DicomWebStore, Series, search_filter
 from monailabel_app.lib.dicomweb.segmentation import (
     read_segmentation,
     referenced_instance,
@@ -76,9 +76,14 @@ class DicomWebMirror:
             fetch_seconds: How often the store is searched for new images.
 
         Raises:
-            OSError: The store does not answer; better told at the start than in a log.
+            DicomWebError: The store does not answer; better told at the start than in a log.
         """
-        next(self._remote.series(search_filter()), None)
+        try:
+            next(self._remote.series(search_filter()), None)
+        except OSError as error:
+            raise DicomWebError(
+                f"expected a DICOMweb store at {self._remote.url}, got {error}; check the address"
+            ) from error
         threading.Thread(
             target=self._run, args=(fetch_seconds,), name="dicomweb", daemon=True
         ).start()
@@ -90,8 +95,8 @@ class DicomWebMirror:
             OSError: The store does not answer.
         """
         for series in self._remote.series(search_filter()):
-            if self._complete.get(series.uid) != (series.instances or None):
-                self._fetch_series(series)
+            known = self._complete.get(series.uid)
+            if known != (series.instances or None) and self._fetch_series(series):
                 self._complete[series.uid] = series.instances
         for series in self._remote.series({"Modality": "SEG"}):
             if series.uid not in self._complete:
@@ -100,23 +105,22 @@ class DicomWebMirror:
                 self._complete[series.uid] = series.instances
 
     def send(self) -> None:
-        """Send the final labels that the store does not have yet.
-
-        Raises:
-            OSError: The store does not answer.
-            DicomWebError: It refused one.
-        """
+        """Send the final labels that the store does not have yet; one that fails waits."""
         for pair in self._local.datalist():
-            image_id, label = stem_of(Path(pair["image"])), Path(pair["label"])
-            status = label.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            if self._stamps.get(image_id) == stamp:
-                continue
-            digest = hashlib.sha256(label.read_bytes()).hexdigest()
-            if self._sent.get(image_id) != digest:
-                self._send_label(image_id, Path(pair["image"]), label)
-                self._remember(image_id, digest)
-            self._stamps[image_id] = stamp
+            image, label = Path(pair["image"]), Path(pair["label"])
+            image_id = stem_of(image)
+            try:
+                status = label.stat()
+                stamp = (status.st_mtime_ns, status.st_size)
+                if self._stamps.get(image_id) == stamp:
+                    continue
+                digest = hashlib.sha256(label.read_bytes()).hexdigest()
+                if self._sent.get(image_id) != digest:
+                    self._send_label(image_id, image, label)
+                    self._remember(image_id, digest)
+                self._stamps[image_id] = stamp
+            except (OSError, LFusionError) as error:
+                logger.warning("the label of image %s is not sent yet: %s", image_id, error)
 
     def _run(self, fetch_seconds: float) -> None:
         waited, pause = fetch_seconds, threading.Event()
@@ -132,24 +136,30 @@ class DicomWebMirror:
             pause.wait(_SEND_SECONDS)
             waited += _SEND_SECONDS
 
-    def _fetch_series(self, series: Series) -> None:
+    def _fetch_series(self, series: Series) -> bool:
+        """Copy what is new; whether that was all, for one bad instance holds up no other."""
         instances = self._remote.instances(series)
         for uid in instances:
-            if uid in self._ids or uid in self._sent:
-                continue
-            with tempfile.TemporaryDirectory(prefix="lfusion-dicomweb-") as folder:
-                file = Path(folder) / "image.dcm"
-                self._remote.instance(series, uid).save_as(file, write_like_original=False)
+            if uid not in self._ids and uid not in self._sent:
                 try:
-                    read_size(file)
-                except ImageError as error:
-                    logger.warning("instance %s is no image: %s", uid, error)
-                    self._remember(uid, "no image")
-                    continue
-                image_id = series.uid if len(instances) == 1 else uid
-                uids = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.uid}
-                self._local.add_image(image_id, str(file), {**uids, "SOPInstanceUID": uid})
-                self._ids[uid] = image_id
+                    self._fetch_image(series, uid, series.uid if len(instances) == 1 else uid)
+                except (OSError, LFusionError) as error:
+                    logger.warning("cannot copy instance %s: %s", uid, error)
+        return all(uid in self._ids or uid in self._sent for uid in instances)
+
+    def _fetch_image(self, series: Series, uid: str, image_id: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="lfusion-dicomweb-") as folder:
+            file = Path(folder) / "image.dcm"
+            self._remote.instance(series, uid).save_as(file, write_like_original=False)
+            try:
+                read_size(file)
+            except ImageError as error:
+                logger.warning("instance %s is no image: %s", uid, error)
+                self._remember(uid, "no image")
+                return
+            uids = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.uid}
+            self._local.add_image(image_id, str(file), {**uids, "SOPInstanceUID": uid})
+            self._ids[uid] = image_id
 
     def _fetch_label(self, segmentation: Dataset) -> None:
         """Take over a label for an image that has none here."""
@@ -172,7 +182,10 @@ class DicomWebMirror:
         info = self._local.get_label_info(image_id, _FINAL)
         mask = read_label(label, info.get("label_info"), labels)
         header = dcmread(image, stop_before_pixels=True)
-        self._remote.put(write_segmentation(header, mask, labels))
+        frames = int(header.get("NumberOfFrames") or 1)
+        # A flat label of a cine is of the frame that clients read by default.
+        middle = frames // 2 if frames > 1 else None
+        self._remote.put(write_segmentation(header, mask, labels, middle))
         logger.info("sent the label of image %s", image_id)
 
     def _remember(self, key: str, value: str) -> None:

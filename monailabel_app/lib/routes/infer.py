@@ -54,7 +54,7 @@ def infer(
 def _dicom_seg(model: str, image: str, given: dict[str, Any]) -> Response:
     """The mask of one DICOM frame as a DICOM SEG; of a cine the middle one unless one is named."""
     store = app_instance().datastore()
-    path = Path(store.get_image_uri(image) or image)
+    path = Path(store.get_image_uri(image))
     if suffix_of(path) not in DICOM_SUFFIXES:
         raise RequestError(f"expected the id of a DICOM image for a DICOM SEG; got {image[:80]!r}")
     frames = read_frame_count(path)
