@@ -9,7 +9,7 @@ from typing import Any
 
 from lfusion.protocol import Lease, Queue, QueueItem, Why
 from monailabel_app.lib.index import Index
-from monailabel_app.lib.index.results import known_checkpoint
+from monailabel_app.lib.index.results import RANKED, known_checkpoint
 from monailabel_app.lib.leases import FREE, HELD, Leases
 
 _BY_SCORE = (
@@ -21,6 +21,10 @@ _AT_RANDOM = (
     "AND {lease} AND NOT EXISTS (SELECT 1 FROM results WHERE results.checkpoint = :checkpoint "
     "AND results.sha256 = images.sha256 AND unreadable IS NOT NULL) ORDER BY draw LIMIT 1"
 )
+_ASIDE = ("labelled", "skipped", "flagged")
+_ANY_SCORE = min(RANKED)
+"""What has one of the scores that are ranked has all of them."""
+
 _STATES = """
     SELECT CASE WHEN state <> 'open' THEN state
         WHEN expires_at > :now THEN 'leased'
@@ -131,17 +135,17 @@ class LabellingQueue:
                 "now": self._leases.now(),
                 "limit": limit,
             }
-            rows = db.execute(_listing(order), given).fetchall()
-            counts = db.execute(
-                f"SELECT shown, count(*) FROM ({_STATES}) WHERE shown <> 'gone' GROUP BY shown",
-                given,
-            ).fetchall()
+            counts = _counts(db, given)
+            rows: list[sqlite3.Row] = []
+            for part in _parts(order, counts):
+                rest = {**given, "limit": limit - len(rows)}
+                rows += db.execute(f"{_STATES} {part}", rest).fetchall() if rest["limit"] else []
             items = [_item(db, order, checkpoint, row) for row in rows]
         return Queue(
             strategy=order.strategy,
             checkpoint_id=checkpoint_id,
             items=items,
-            counts={state: n for state, n in counts},
+            counts=counts,
         )
 
 
@@ -162,21 +166,52 @@ def _first(
     return None
 
 
-def _listing(order: Order) -> str:
-    """The query of a listing."""
+def _parts(order: Order, counts: dict[str, int]) -> list[str]:
+    """What follows `_STATES` for each part of a listing, each in the order of an index."""
     if order.score_name is None:
-        joined, by = "", "draw"
-    else:
-        joined = (
-            "LEFT JOIN ranking ON ranking.image = images.number "
-            "AND ranking.checkpoint = :checkpoint AND ranking.name = :name"
+        scored = (
+            "WHERE state = 'open' AND results.sha256 IS NOT NULL AND unreadable IS NULL "
+            "ORDER BY draw LIMIT :limit"
         )
-        by = "ranking.value DESC, number"
-    return (
-        f"{_STATES} {joined} WHERE state <> 'gone' "
-        f"ORDER BY state <> 'open', results.sha256 IS NULL OR unreadable IS NOT NULL, {by} "
-        "LIMIT :limit"
-    )
+    else:
+        scored = (
+            "JOIN (SELECT image AS ranked, value FROM ranking WHERE checkpoint = :checkpoint "
+            "AND name = :name AND open = 1 ORDER BY value DESC, image LIMIT :limit) "
+            "ON ranked = images.number ORDER BY value DESC, images.number"
+        )
+    parts = [scored]
+    if counts.get("unscored") or counts.get("unreadable") or counts.get("leased"):
+        parts.append(
+            "WHERE state = 'open' AND (results.sha256 IS NULL OR unreadable IS NOT NULL) "
+            "ORDER BY draw LIMIT :limit"
+        )
+    parts += [f"WHERE state = '{state}' ORDER BY draw LIMIT :limit" for state in _ASIDE]
+    return parts
+
+
+def _counts(db: sqlite3.Connection, given: dict[str, Any]) -> dict[str, int]:
+    """Number of images by state as shown, without counting the pool."""
+    counts = {state: _tally(db, f"state {state}") for state in ("open", *_ASIDE)}
+    scored = _tally(db, f"ranked {given['checkpoint']} {_ANY_SCORE}")
+    counts["unreadable"] = db.execute(
+        "SELECT count(*) FROM results JOIN images ON images.sha256 = results.sha256 "
+        "WHERE results.checkpoint = :checkpoint AND unreadable IS NOT NULL AND state = 'open'",
+        given,
+    ).fetchone()[0]
+    counts["unscored"] = counts["open"] - scored - counts["unreadable"]
+    counts["open"] = scored
+    leased = db.execute(
+        "SELECT CASE WHEN results.sha256 IS NULL THEN 'unscored' "
+        "WHEN unreadable IS NOT NULL THEN 'unreadable' ELSE 'open' END "
+        "FROM leases JOIN images ON images.number = leases.image "
+        "LEFT JOIN results ON results.checkpoint = :checkpoint "
+        "AND results.sha256 = images.sha256 WHERE state = 'open' AND expires_at > :now",
+        given,
+    ).fetchall()
+    counts["leased"] = len(leased)
+    for (state,) in leased:
+        counts[state] -= 1
+    return {state: n for state, n in counts.items() if n}
 
 
 def _item(

@@ -14,6 +14,7 @@ from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
 from monailabel_app.lib.errors import ConflictError, UnknownNameError
 from monailabel_app.lib.index.results import (
+    RANKED,
     PoolImage,
     checkpoint_number,
     store_contents,
@@ -62,7 +63,9 @@ class Pool:
                 if isinstance(score, str):
                     stored = StoredScore(checkpoint_id=checkpoint_id, unreadable=score)
                 else:
-                    stored = StoredScore(checkpoint_id=checkpoint_id, scores={SCORE: score})
+                    stored = StoredScore(
+                        checkpoint_id=checkpoint_id, scores=dict.fromkeys(RANKED, score)
+                    )
                 store_score(db, checkpoint, digest, stored)
                 store_contents(db, [(image, digest)])
 
@@ -237,5 +240,6 @@ class TestStates:
         assert pool.store.status() == {"total": 4, "completed": 1, "label_tags": {"final": 1}}
         with pool.store.index.read() as db:
             kept = dict(db.execute("SELECT name, n FROM tallies WHERE name LIKE 'ranked%'"))
-            counted = db.execute("SELECT count(*) FROM ranking WHERE open").fetchone()[0]
-        assert kept == {f"ranked 1 {SCORE}": counted} == {f"ranked 1 {SCORE}": 3}
+            counted = dict(db.execute("SELECT name, sum(open) FROM ranking GROUP BY name"))
+        assert kept == {f"ranked 1 {name}": n for name, n in counted.items()}
+        assert counted[SCORE] == 3

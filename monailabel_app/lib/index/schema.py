@@ -84,6 +84,7 @@ CREATE TABLE results (
     information BLOB,                       -- float32, [weights, rank]
     PRIMARY KEY (checkpoint, sha256)
 );
+CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
 
 CREATE TABLE ranking (
     checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
