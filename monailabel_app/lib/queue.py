@@ -194,7 +194,8 @@ def _counts(db: sqlite3.Connection, given: dict[str, Any]) -> dict[str, int]:
     counts = {state: _tally(db, f"state {state}") for state in ("open", *_ASIDE)}
     scored = _tally(db, f"ranked {given['checkpoint']} {_ANY_SCORE}")
     counts["unreadable"] = db.execute(
-        "SELECT count(*) FROM results JOIN images ON images.sha256 = results.sha256 "
+        "SELECT count(*) FROM results INDEXED BY results_unreadable "
+        "CROSS JOIN images ON images.sha256 = results.sha256 "
         "WHERE results.checkpoint = :checkpoint AND unreadable IS NOT NULL AND state = 'open'",
         given,
     ).fetchone()[0]
