@@ -125,6 +125,19 @@ def test_evaluate_prints_a_table_and_writes_the_figures(
     assert len(content["images"]) == 3
 
 
+def test_evaluate_compares_with_foreign_images_and_writes_the_report(
+    heads: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    json_file, page = tmp_path / "figures.json", tmp_path / "report.html"
+    outputs = ["--json", json_file, "--report", page, "--checkpoint", tiny_checkpoint]
+    shown = run("evaluate", heads, "--ood", heads / "images", *outputs)
+    content = json.loads(json_file.read_text())
+    assert set(content["ood"]["images"]) == set(content["failure"])
+    assert len(content["ood_images"]["images"]) == 13
+    assert "95 % interval" in shown
+    assert page.read_text().startswith("<!doctype html>")
+
+
 class TestRank:
     @pytest.mark.parametrize("strategy", ["epistemic", "aleatoric", "entropy", "random"])
     def test_every_strategy_orders_all_images(
