@@ -67,16 +67,12 @@ def possibilities(predictor: Predictor, image: UltrasoundImage) -> Possibilities
     Raises:
         CounterfactualError: the model's posterior is not of the structure `full`.
     """
-    checkpoint = predictor.checkpoint
-    pixels, sector = checkpoint.input.prepare(
-        image.pixels, image.sector, checkpoint.network.stride, predictor.device
-    )
-    features = checkpoint.network.features(pixels)
-    head = checkpoint.network.head(features, sector)
+    seen = predictor.fields(image)
+    covariance = predictor.checkpoint.posterior.covariance
     rows, columns = image.pixels.shape
     return Possibilities(
-        head=ContrastDistribution.of(head),
-        weights=ContrastDistribution.of_weights(head, features, checkpoint.posterior.covariance),
+        head=ContrastDistribution.of(seen.logits),
+        weights=ContrastDistribution.of_weights(seen.logits, seen.features, covariance),
         size=(rows, columns),
     )
 

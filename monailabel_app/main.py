@@ -178,9 +178,11 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         def offered(model: str) -> str | None:
             return model if model in self._infers else None
 
+        bands = self.served.predictor().checkpoint.calibration.bands
         return Capabilities(
             version=__version__,
             checkpoint_id=self.served.checkpoint_id,
+            epistemic_scale=bands["epistemic"][1] if "epistemic" in bands else None,
             lease_seconds=LEASE_SECONDS,
             interactive=offered(INTERACTIVE_MODEL),
             counterfactual=offered(COUNTERFACTUAL_MODEL),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import binary_fill_holes, find_objects
 from scipy.spatial import ConvexHull
 from skimage.measure import find_contours, label
 
@@ -134,7 +134,10 @@ def _largest_region(probability: NDArray[np.float64]) -> BoolMap | None:
     sizes = np.bincount(regions.ravel())[1:]
     if sizes.size == 0:
         return None
-    filled: BoolMap = binary_fill_holes(regions == int(sizes.argmax()) + 1)
+    number = int(sizes.argmax()) + 1
+    box = find_objects(regions, number)[number - 1]  # filling costs by area
+    filled = np.zeros(regions.shape, bool)
+    filled[box] = binary_fill_holes(regions[box] == number)
     return filled
 
 

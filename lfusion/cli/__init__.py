@@ -1,4 +1,4 @@
-"""The command line: `lfusion phantom|train|encoders|predict|evaluate|rank|serve|demo`.
+"""The command line: `lfusion phantom|train|calibrate|encoders|predict|evaluate|rank|serve|demo`.
 
 Light to import: every command imports what it needs when it runs, so that `--help` is quick and
 the torch-free commands work without torch.
@@ -11,7 +11,17 @@ from typing import Annotated
 import typer
 
 from lfusion import __version__
-from lfusion.cli import demo, encoders, evaluate, phantom, predict, rank, serve, train
+from lfusion.cli import (
+    calibrate,
+    demo,
+    encoders,
+    evaluate,
+    phantom,
+    predict,
+    rank,
+    serve,
+    train,
+)
 from lfusion.cli.console import ErrorGroup
 
 app = typer.Typer(
@@ -50,6 +60,7 @@ app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(rank.rank)
 app.command()(train.train)
+app.command()(calibrate.calibrate)
 app.command()(encoders.encoders)
 app.command()(phantom.phantom)
 app.command()(serve.serve)

@@ -101,7 +101,7 @@ def _write(prediction: Prediction, source: Path, outputs: dict[str, Path]) -> No
 
 
 def _description(prediction: Prediction, source: Path) -> dict[str, Any]:
-    biometry = prediction.biometry
+    biometry, angle, abnormality = prediction.biometry, prediction.angle, prediction.abnormality
     return {
         "image": source.name,
         "checkpoint_id": prediction.checkpoint_id,
@@ -110,6 +110,10 @@ def _description(prediction: Prediction, source: Path) -> dict[str, Any]:
         "scores": dict(prediction.scores),
         "percentiles": dict(prediction.percentiles),
         "biometry": None if biometry is None else biometry.as_dict(),
+        "angle": None if angle is None else angle.as_dict(),
+        "areas": {name: area.as_dict() for name, area in prediction.areas.items()},
+        "abnormality": None if abnormality is None else abnormality.model_dump(),
+        "regions": [region.model_dump() for region in prediction.regions],
     }
 
 

@@ -10,15 +10,13 @@ import typer
 
 from lfusion._optional import require
 from lfusion.cli.console import BadArgumentError, progress_bar
+from lfusion.cli.stages import read_parts, show_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from rich.progress import Progress, TaskID
-
-    from lfusion.image import Dataset
     from lfusion.model import EncoderConfig
-    from lfusion.training import TrainingConfig, TrainingProgress
+    from lfusion.training import TrainingConfig
 
 
 def train(
@@ -65,6 +63,10 @@ def train(
         int | None,
         typer.Option(help="Rank of adapters for a transformer encoder; 0 trains it whole.", min=0),
     ] = None,
+    distance_features: Annotated[
+        int | None,
+        typer.Option(help="Appearance features for a distance-aware posterior; 0 is off.", min=0),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(help="Steps between looks at the validation split.", min=1)
     ] = None,
@@ -96,10 +98,11 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         lora_rank=lora_rank,
+        distance_features=distance_features,
         validate_every=validate_every,
         patience=patience,
     )
-    training, validation = _parts(data, label, split, val_split)
+    training, validation = read_parts(data, label, split, val_split)
     with progress_bar("{task.fields[figures]}") as bar:
         checkpoint = run(
             training,
@@ -107,7 +110,7 @@ def train(
             start=None if start is None else Checkpoint.load(start),
             validation=validation,
             encoder_weights="hub" if encoder_weights == Path("hub") else encoder_weights,
-            on_progress=_shower(bar),
+            on_progress=show_stages(bar),
         )
     typer.echo(f"{out}: checkpoint {checkpoint.save(out)}")
 
@@ -138,40 +141,3 @@ def _config(seed: int, start: Path | None, **given: Any) -> TrainingConfig:
 
     config = TrainingConfig(seed=seed) if start is None else TrainingConfig.quick(seed)
     return replace(config, **{name: value for name, value in given.items() if value is not None})
-
-
-def _parts(
-    roots: Sequence[Path], names: Sequence[str] | None, split: str | None, val_split: str | None
-) -> tuple[Dataset, Dataset | None]:
-    """The training and the validation images of all folders together."""
-    from lfusion.image import Dataset
-
-    datasets = [Dataset.read(root) for root in roots]
-    if names:
-        labels = {name: number for number, name in enumerate(names, start=1)}
-        datasets = [replace(dataset, labels=labels) for dataset in datasets]
-    training = [
-        d if split is None and not d.splits else d.split(split or "train") for d in datasets
-    ]
-    held_out = [
-        d.split(val_split or "val") for d in datasets if val_split is not None or "val" in d.splits
-    ]
-    return Dataset.join(training), Dataset.join(held_out) if held_out else None
-
-
-def _shower(bar: Progress) -> Callable[[TrainingProgress], None]:
-    """One line of the progress bar for each stage of the training."""
-    tasks: dict[str, TaskID] = {}
-
-    def show(progress: TrainingProgress) -> None:
-        if progress.stage not in tasks:
-            tasks[progress.stage] = bar.add_task(progress.stage, total=None, figures="")
-        figures = {"loss": progress.loss, "Dice": progress.dice, "best": progress.best_dice}
-        bar.update(
-            tasks[progress.stage],
-            completed=progress.step,
-            total=progress.steps,
-            figures=" ".join(f"{k} {v:.4f}" for k, v in figures.items() if v is not None),
-        )
-
-    return show

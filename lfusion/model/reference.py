@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lfusion.image import UltrasoundImage
 from lfusion.model.encoders import Encoder, EncoderConfig, build_encoder
 from lfusion.model.encoders.neck import TokenPyramid
 from lfusion.model.encoders.transformers import is_plain_transformer
@@ -19,8 +21,6 @@ from lfusion.model.input import resample
 
 COARSEST = 16
 """Pixels per cell of the coarsest map in use; deeper maps know objects, not appearance."""
-
-_SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ReferenceConfig:
     """
 
     encoder: EncoderConfig
-    long_side: int = 224
+    long_side: int = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,10 @@ class ReferenceEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = build_encoder(_truncated(config.encoder))
-        self.eval().requires_grad_(False)
+        self.eval()
+        self._drop_unused()
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
 
     @classmethod
     def of(cls, pretrained: Encoder, config: ReferenceConfig) -> ReferenceEncoder:
@@ -77,17 +80,17 @@ class ReferenceEncoder(nn.Module):
         """Return the appearance of one image.
 
         Args:
-            image: in [0, 1], at any size; it is resampled.
-            sector: 1 inside the ultrasound fan, on any grid; all ones where it is empty.
+            image: in [0, 1], in native pixels: resampled twice it would look blurred.
+            sector: 1 inside the ultrasound fan, on any grid; an empty one counts as full.
         """
         height, width = image.shape[-2:]
         scale = self.config.long_side / max(height, width)
         rows, columns = (
-            max(round(side * scale / _SMALLEST_SIDE), 1) * _SMALLEST_SIDE
-            for side in (height, width)
+            max(round(side * scale / COARSEST), 1) * COARSEST for side in (height, width)
         )
         maps = self._maps(resample(image, (rows, columns)))
         grid = maps[-1].shape[-2:]
+        sector = resample(sector, (maps[0].shape[-2], maps[0].shape[-1]))
         inside = [_inside(sector, m) for m in maps]
         smooth = [nn.functional.avg_pool2d(m, 3, 1, 1) for m in maps[-2:]]
         return Appearance(
@@ -100,6 +103,19 @@ class ReferenceEncoder(nn.Module):
         """Stay in eval mode."""
         return super().train(False)
 
+    @torch.enable_grad()
+    def _drop_unused(self) -> None:
+        """Replace what no map depends on; some of timm's networks keep all their stages."""
+        side = 4 * COARSEST
+        maps = self._maps(torch.zeros(1, 1, side, side))
+        torch.autograd.backward([m.sum() for m in maps])
+        for name, module in list(self.encoder.named_modules()):
+            weights = list(module.parameters())
+            if name and weights and all(weight.grad is None for weight in weights):
+                parent, _, child = name.rpartition(".")
+                setattr(self.encoder.get_submodule(parent), child, nn.Identity())
+        self.zero_grad(set_to_none=True)
+
     def _maps(self, image: Tensor) -> list[Tensor]:
         backbone = self.encoder.backbone
         if isinstance(backbone, TokenPyramid):  # its neck is not pretrained
@@ -110,6 +126,17 @@ class ReferenceEncoder(nn.Module):
         strides = self.encoder.reductions
         maps = self.encoder(image)
         return [m for m, stride in zip(maps, strides, strict=True) if stride <= COARSEST]
+
+
+def appearance_of(encoder: ReferenceEncoder, image: UltrasoundImage) -> Appearance:
+    """Return what an image looks like to the frozen encoder."""
+    weight = next(encoder.parameters())
+    pixels, sector = (
+        torch.from_numpy(plane.astype(np.float32))[None, None].to(weight)
+        for plane in (image.pixels, image.sector)
+    )
+    found: Appearance = encoder(pixels, sector)
+    return found
 
 
 def _truncated(config: EncoderConfig) -> EncoderConfig:

@@ -44,6 +44,7 @@ from lfusion.protocol.prediction import (
     Clicks,
     InferResult,
     Latencies,
+    RegionKind,
     UnusualRegion,
 )
 from lfusion.protocol.queue import Aside, Lease, Queue, QueueItem, Why
@@ -70,6 +71,7 @@ __all__ = [
     "Lease",
     "Queue",
     "QueueItem",
+    "RegionKind",
     "SavedLabel",
     "ScoringStatus",
     "StoredScore",

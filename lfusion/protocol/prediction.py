@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,19 +25,23 @@ class Latencies(Message):
     total: float
 
 
+RegionKind: TypeAlias = Literal["unfamiliar", "unlearned", "ambiguous"]
+
+
 class UnusualRegion(Message):
     """Where an image is unusual.
 
     Attributes:
-        kind: `unfamiliar` (epistemic: more labels of this kind would settle it) or `ambiguous`
-            (aleatoric: the image itself leaves it open).
+        kind: `unfamiliar` (it looks like nothing in normal images), `unlearned` (epistemic: more
+            labels of this kind would settle the mask here) or `ambiguous` (aleatoric: the image
+            itself leaves the mask open).
         box: First row, first column, last row, last column in pixels, the last ones excluded.
         area_px: Pixels of the region.
-        score: Summed uncertainty, nats.
+        score: Summed map: nats, or distance for `unfamiliar`.
         p_value: Share of normal calibration images that have a region at least as strong.
     """
 
-    kind: Literal["unfamiliar", "ambiguous"]
+    kind: RegionKind
     box: tuple[int, int, int, int]
     area_px: int
     score: float
@@ -72,6 +76,8 @@ class InferResult(Message):
         percentiles: Share (0 to 100) of the calibration images below each score.
         biometry: The measured head (`lfusion.biometry.HeadBiometry.as_dict`),
             or None when the model does not segment one.
+        angle: The angle of progression (`AngleOfProgression.as_dict`), or None.
+        areas: Area of each structure (`lfusion.measurement.Area.as_dict`).
         pixel_size_mm: Size of a pixel along (row, column), or None when unknown.
         checkpoint_id: Which checkpoint predicted this.
         maps: Datastore tag by map name (nats, float32, native pixels); empty
@@ -85,6 +91,8 @@ class InferResult(Message):
     scores: dict[str, float]
     percentiles: dict[str, float]
     biometry: dict[str, Any] | None
+    angle: dict[str, Any] | None = None
+    areas: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pixel_size_mm: tuple[float, float] | None
     checkpoint_id: str
     maps: dict[str, str]

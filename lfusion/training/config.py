@@ -30,6 +30,10 @@ class TrainingConfig:
         average_decay: decay per step of the running average of the weights, which is the result.
         validate_every: steps between looks at the validation images.
         patience: looks without improvement after which training ends early.
+        reference: whether a new network with pretrained weights keeps a frozen copy of its encoder
+            down to stride 16, which tells what is unusual about an image.
+        distance_features: appearance features of that copy that the posterior of a new network
+            sees beside φ (distance-aware head); 0 for the plain head, 24 is a good number.
         seed: of everything random.
     """
 
@@ -48,6 +52,8 @@ class TrainingConfig:
     average_decay: float = 0.995
     validate_every: int = 250
     patience: int = 5
+    reference: bool = True
+    distance_features: int = 0
     seed: int = 0
 
     @classmethod
@@ -72,7 +78,7 @@ class TrainingProgress:
     """Where a run stands.
 
     Attributes:
-        stage: "fit" while weights change, "posterior" and "calibration" afterwards.
+        stage: "fit" while weights change, "reference", "posterior" and "calibration" afterwards.
         step: steps done in this stage.
         steps: steps of this stage.
         loss: running mean of the loss, nats per pixel plus Dice loss; None outside "fit".

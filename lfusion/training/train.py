@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,13 @@ import torch
 from torch import Tensor
 
 from lfusion import __version__
-from lfusion.checkpoint import Checkpoint, Fingerprint, head_weight, round_to_storage
+from lfusion.checkpoint import (
+    Checkpoint,
+    Fingerprint,
+    Reference,
+    head_weight,
+    round_to_storage,
+)
 from lfusion.errors import TrainingError
 from lfusion.image import Dataset
 from lfusion.model import (
@@ -21,12 +26,14 @@ from lfusion.model import (
     build_encoder,
     load_encoder_weights,
 )
-from lfusion.model.input import InputSpec
-from lfusion.predictor import LogitMoments, Predictor, choose_device
+from lfusion.model.input import InputSpec, resample
+from lfusion.model.reference import appearance_of
+from lfusion.predictor import choose_device
+from lfusion.training.calibrate import calibrate
 from lfusion.training.config import TrainingConfig, TrainingProgress
-from lfusion.training.data import Sample, load_samples, to_grid, with_background
+from lfusion.training.data import Sample, load_samples, to_grid
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
-from lfusion.training.losses import soft_cross_entropy
+from lfusion.training.reference import fit_reference, reference_of
 from lfusion.uncertainty import (
     Calibration,
     FullCurvature,
@@ -35,7 +42,6 @@ from lfusion.uncertainty import (
     fit_prior_precision,
     full_ggn,
 )
-from lfusion.uncertainty.calibration import fit_temperature, reference_scores
 
 CURVATURE_SAMPLES = 8
 """Logit samples over which the curvature is averaged; even."""
@@ -75,6 +81,14 @@ def train(
     """
     labels = _common_labels(dataset, start)
     network, spec = _initial_network(config, start, max(labels.values()) + 1, encoder_weights)
+    frozen = None
+    if start is None and encoder_weights is not None and config.reference:
+        frozen = reference_of(network.encoder, config.encoder)
+    if start is None and config.distance_features and frozen is None:
+        raise TrainingError(
+            "expected pretrained encoder weights for a distance-aware head, got none: without "
+            "them a frozen copy knows nothing of appearance; give --encoder-weights"
+        )
     network = network.to(choose_device(device))
     classes = network.config.classes
     samples = load_samples(dataset, spec, network.stride, classes)
@@ -93,10 +107,17 @@ def train(
     )
     round_to_storage(network)
     report = on_progress or (lambda _: None)
-    own = network_curvature(network, samples, config.seed, report)
+    reference, count = (None, config.distance_features)
+    if start is not None:
+        reference, count = start.reference, start.distance_features
+    elif frozen is not None:
+        reference = fit_reference(frozen, dataset.labelled().cases, config.seed, report)
+    looks = _looks(dataset, reference, count)
+    own = network_curvature(network, samples, config.seed, report, looks)
     inherited = _inherited(start)
     ggn = own if inherited is None else inherited + own
-    posterior = fit_prior_precision(LastLayerLaplace(head_weight(network), FullCurvature(ggn)))
+    weight = head_weight(network, count)
+    posterior = fit_prior_precision(LastLayerLaplace(weight, FullCurvature(ggn)))
     checkpoint = Checkpoint(
         network=network.cpu().requires_grad_(False),
         posterior=posterior,
@@ -111,10 +132,12 @@ def train(
             config=config.as_dict(),
         ),
         inherited_ggn=inherited,
+        reference=reference,
     )
     if start is not None and not held_out:
         return checkpoint
-    return calibrate(checkpoint, dataset, validation if held_out else None, held_out, report)
+    normal = (validation if held_out and validation is not None else dataset).labelled()
+    return calibrate(checkpoint, normal.cases, report, held_out=bool(held_out), device=device)
 
 
 def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]:
@@ -164,16 +187,32 @@ def _inherited(start: Checkpoint | None) -> Tensor | None:
 
 @torch.inference_mode()
 def network_curvature(
-    network: SegmentationNetwork, samples: Sequence[Sample], seed: int, report: OnProgress
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    seed: int,
+    report: OnProgress,
+    looks: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Return the SSN-averaged GGN over the ultrasound sectors of the samples, float64, CPU."""
+    """Return the SSN-averaged GGN over the ultrasound sectors of the samples, float64, CPU.
+
+    Args:
+        network: trained.
+        samples: to sum over.
+        seed: of the logit samples.
+        report: called after each image.
+        looks: of each sample, the coarse appearance features of a distance-aware head.
+    """
     device = next(network.parameters()).device
     noise = torch.Generator(device).manual_seed(seed)
     total: Tensor | None = None
     for step, sample in enumerate(samples, start=1):
         sector = to_grid(sample.sector[None].to(device), network.stride)
-        features = network.features(sample.image[None].to(device))
+        image = sample.image[None].to(device)
+        features = network.features(image)
         logits = network.head(features, sector).sample(CURVATURE_SAMPLES, noise)
+        if looks:
+            look = resample(looks[step - 1].to(features), network.grid(image))
+            features = torch.cat((features, look), 1)
         ggn = full_ggn(features, expected_curvature(logits), sector).cpu()
         total = ggn if total is None else total + ggn
         report(TrainingProgress("posterior", step, len(samples)))
@@ -181,41 +220,15 @@ def network_curvature(
     return total
 
 
-def calibrate(
-    checkpoint: Checkpoint,
-    dataset: Dataset,
-    validation: Dataset | None,
-    held_out: Sequence[Sample],
-    report: OnProgress,
-) -> Checkpoint:
-    """Return the checkpoint with temperature and reference scores fitted on held-out images."""
-    if validation is not None:
-        predictor = Predictor(checkpoint)
-        fields = []
-        for case, sample in zip(validation.labelled(), held_out, strict=True):
-            moments = predictor.moments(case.read())
-            target = with_background(to_grid(sample.target[None], checkpoint.network.stride))
-            fields.append((moments, target.to(predictor.device)))
-        checkpoint = replace(checkpoint, calibration=Calibration(_temperature(fields)))
-    predictor = Predictor(checkpoint)
-    cases = (validation or dataset).labelled()
-    scores = []
-    for step, case in enumerate(cases, start=1):
-        scores.append(predictor(case.read()).scores)
-        report(TrainingProgress("calibration", step, len(cases)))
-    calibration = replace(checkpoint.calibration, reference=reference_scores(scores))
-    return replace(checkpoint, calibration=calibration)
-
-
-def _temperature(fields: Sequence[tuple[LogitMoments, Tensor]]) -> float:
-    def negative_log_likelihood(temperature: float) -> float:
-        losses = [
-            float(soft_cross_entropy(moments.decompose(temperature).probabilities, target))
-            for moments, target in fields
-        ]
-        return sum(losses) / len(losses)
-
-    return fit_temperature(negative_log_likelihood)
+def _looks(dataset: Dataset, reference: Reference | None, count: int) -> list[Tensor]:
+    """Return what a distance-aware head appends to φ, coarse; nothing for a plain head."""
+    if reference is None or not count:
+        return []
+    encoder = reference.encoder
+    return [
+        reference.distance_features(appearance_of(encoder, case.read()), count)
+        for case in dataset.labelled()
+    ]
 
 
 def fingerprint(dataset: Dataset) -> str:

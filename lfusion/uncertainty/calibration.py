@@ -28,12 +28,14 @@ class Calibration:
         reference: per image score, its sorted values on the held-out images.
         bands: per map, its `BANDS` quantiles over the pixels of the held-out images, nats.
         quality: what overlap to expect; None without enough labelled held-out images.
+        errors: per measured quantity, |value − truth| / σ on the held-out images.
     """
 
     temperature: float = 1.0
     reference: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     quality: QualityModel | None = None
+    errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def percentile(self, name: str, value: float) -> float:
         """Return the share (0 to 100) of held-out images with a lower score; ties count half.

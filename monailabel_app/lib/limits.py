@@ -125,10 +125,10 @@ def _check_attached(file: Path) -> None:
         content = opened.read(_HEADER_BYTES)
     if suffix_of(file) == ".nrrd":
         header, *pixels = _BLANK_LINE.split(content, maxsplit=1)
-        attached = pixels and not _NRRD_DATA_FILE.search(header)
+        attached = bool(pixels) and not _NRRD_DATA_FILE.search(header)
     else:
         named = _META_DATA_FILE.search(content)
-        attached = named and named[1].upper() == b"LOCAL"
+        attached = named is not None and named[1].upper() == b"LOCAL"
     if not attached:
         raise RequestError(
             "expected header and pixels in one file; this header names another file, or has no end"

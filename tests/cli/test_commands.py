@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import lfusion
@@ -210,6 +211,34 @@ class TestTrain:
         assert checkpoint.network.config.encoder.mean == (0.4, 0.4, 0.4)
         in_split = (phantoms / "meta.csv").read_text().count(",train,")
         assert checkpoint.fingerprint.images == 8 + in_split
+
+    def test_a_trained_model_is_calibrated_anew(self, heads: Path, tmp_path: Path) -> None:
+        from lfusion.checkpoint import Checkpoint
+        from lfusion.model import build_encoder
+
+        first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+        run("train", heads, "--out", first, "--encoder", "tiny", "--steps", "2")
+        network = Checkpoint.load(first).network
+        weights = tmp_path / "weights.safetensors"
+        save_file(build_encoder(network.config.encoder).body.state_dict(), weights)
+        run("calibrate", first, heads, "--out", second, "--encoder-weights", weights)
+        run("predict", heads / "images" / "head10.png", "--out", tmp_path, "--checkpoint", second)
+        said = json.loads((tmp_path / "head10.json").read_text())
+        assert said["abnormality"]["false_alarm_rate"] == 0.05
+        # without weights it keeps the frozen encoder that it has
+        run("calibrate", second, heads, "--out", first)
+        assert Checkpoint.load(first).id == Checkpoint.load(second).id
+
+    def test_calibration_needs_held_out_images(self, heads: Path, tmp_path: Path) -> None:
+        model, out = tmp_path / "model.safetensors", tmp_path / "out.safetensors"
+        run("train", heads, "--out", model, "--encoder", "tiny", "--steps", "1")
+        phantoms = tmp_path / "phantoms"
+        run("phantom", "--out", phantoms, "--n", "1")
+        (phantoms / "meta.csv").unlink()
+        arguments = ["calibrate", model, phantoms, "--out", out, "--label", "class 1"]
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 2
+        assert "--val-split" in result.stderr
 
     def test_a_malformed_encoder_option_is_named(self, heads: Path, tmp_path: Path) -> None:
         arguments = ["train", heads, "--out", tmp_path / "x.safetensors"]

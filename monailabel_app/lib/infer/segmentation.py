@@ -39,6 +39,10 @@ class UncertaintyInfer(FrameInfer):
             "scores": dict(prediction.scores),
             "percentiles": dict(prediction.percentiles),
             "maps": self._keep_maps(frame, prediction),
+            "angle": None if prediction.angle is None else prediction.angle.as_dict(),
+            "areas": {name: area.as_dict() for name, area in prediction.areas.items()},
+            "abnormality": prediction.abnormality,
+            "regions": list(prediction.regions),
         }
         return Answer(prediction.mask, prediction.biometry, result)
 

@@ -1,8 +1,8 @@
 """One safetensors file with everything a prediction needs.
 
-Network weights (float16), the curvature of the head, the calibration, the label names, the
-working grid and where it all came from. The MAP weights of the posterior are those of the
-network, so they are not stored twice.
+Network weights (float16), the curvature of the head, the calibration, the frozen encoder with the
+density of normal images, the label names, the working grid and where it all came from. The MAP
+weights of the posterior are those of the network, so they are not stored twice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -22,14 +23,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from lfusion.checkpoint.reference import Reference, reference_content, restored_reference
+from lfusion.checkpoint.storage import arrays, below, half
 from lfusion.errors import CheckpointError, LFusionError
 from lfusion.model import NetworkConfig, SegmentationNetwork
 from lfusion.model.input import InputSpec
 from lfusion.uncertainty import Calibration, FullCurvature, LastLayerLaplace
+from lfusion.uncertainty.quality import QualityModel
 
 FORMAT = "lfusion-checkpoint"
 VERSION = 1
-_REFERENCE = "calibration.reference."
+_NETWORK = "network."
+_SCORES = "calibration.reference."
+_ERRORS = "calibration.errors."
+_FROZEN = "reference."
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Checkpoint:
         fingerprint: what made it.
         inherited_ggn: the part of `posterior.ggn` that comes from images of an ancestor and not
             from this training set; a warm start keeps it.
+        reference: what normal images look like; None for a network without pretrained weights.
     """
 
     network: SegmentationNetwork
@@ -73,6 +81,12 @@ class Checkpoint:
     input: InputSpec
     fingerprint: Fingerprint
     inherited_ggn: Tensor | None = None
+    reference: Reference | None = None
+
+    @property
+    def distance_features(self) -> int:
+        """Number of appearance features that the posterior sees beside φ (0: plain head)."""
+        return self.posterior.weight.shape[1] - self.network.config.feature_dim - 1
 
     def to_bytes(self) -> bytes:
         """Return the file's content; equal checkpoints give equal bytes.
@@ -80,19 +94,27 @@ class Checkpoint:
         Raises:
             CheckpointError: a weight does not fit float16.
         """
-        tensors = {f"network.{k}": _half(k, v) for k, v in self.network.state_dict().items()}
+        tensors = {_NETWORK + k: half(k, v) for k, v in self.network.state_dict().items()}
         tensors["posterior.ggn"] = self.posterior.ggn.cpu().double()
         if self.inherited_ggn is not None:
             tensors["posterior.inherited_ggn"] = self.inherited_ggn.cpu().double()
-        for name, values in self.calibration.reference.items():
-            tensors[_REFERENCE + name] = torch.from_numpy(values)
+        calibration = self.calibration
+        for prefix, values in ((_SCORES, calibration.reference), (_ERRORS, calibration.errors)):
+            tensors |= {prefix + name: torch.from_numpy(array) for name, array in values.items()}
+        described = None
+        if self.reference is not None:
+            described, frozen = reference_content(self.reference)
+            tensors |= {_FROZEN + name: value for name, value in frozen.items()}
         content = {
             "format": FORMAT,
             "version": VERSION,
             "network": self.network.config.as_dict(),
             "prior_precision": self.posterior.prior_precision,
             "posterior_temperature": self.posterior.posterior_temperature,
-            "calibration_temperature": self.calibration.temperature,
+            "calibration_temperature": calibration.temperature,
+            "bands": {name: list(band) for name, band in calibration.bands.items()},
+            "quality": None if calibration.quality is None else asdict(calibration.quality),
+            "reference": described,
             "labels": dict(self.labels),
             "input": asdict(self.input),
             "fingerprint": asdict(self.fingerprint),
@@ -120,7 +142,7 @@ class Checkpoint:
         temporary.replace(path)
         return _identify(data)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the file's content."""
         return _identify(self.to_bytes())
@@ -145,12 +167,14 @@ class Checkpoint:
             ) from error
         content = _content(path.name, data)
         try:
-            return _assemble(content, tensors)
+            checkpoint = _assemble(content, tensors)
         except (KeyError, TypeError, ValueError, RuntimeError, LFusionError) as error:
             raise CheckpointError(
                 f"{path.name} is damaged: its tensors and its description do not belong together "
                 f"({error}); copy it again or train a new one with `lfusion train`"
             ) from error
+        checkpoint.__dict__["id"] = _identify(data)  # saves writing it out to know
+        return checkpoint
 
 
 def default_checkpoint_path() -> Path:
@@ -176,20 +200,18 @@ def round_to_storage(network: SegmentationNetwork) -> None:
             tensor.copy_(tensor.half())
 
 
-def head_weight(network: SegmentationNetwork) -> Tensor:
-    """Return the MAP weights of the mean head, [C, D + 1] float64, bias last."""
+def head_weight(network: SegmentationNetwork, distance_features: int = 0) -> Tensor:
+    """Return the MAP weights of the mean head, [C, D + A + 1] float64, bias last.
+
+    Args:
+        network: whose head.
+        distance_features: A appearance features after φ, whose weights are zero.
+    """
     mean = network.head.mean
     assert mean.bias is not None
-    return torch.cat((mean.weight.flatten(1), mean.bias[:, None]), 1).detach().double().cpu()
-
-
-def _half(name: str, tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        return tensor.cpu().contiguous()
-    half = tensor.detach().cpu().half().contiguous()
-    if not torch.isfinite(half).all():
-        raise CheckpointError(f"the weights {name!r} are not finite in float16: training diverged")
-    return half
+    weight = mean.weight.flatten(1)
+    parts = (weight, weight.new_zeros(len(weight), distance_features), mean.bias[:, None])
+    return torch.cat(parts, 1).detach().double().cpu()
 
 
 def _identify(data: bytes) -> str:
@@ -219,24 +241,32 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
 
 def _assemble(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
     network = SegmentationNetwork(NetworkConfig.from_dict(content["network"]))
-    state = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    network.load_state_dict(state, strict=True)
-    reference = {
-        k.removeprefix(_REFERENCE): v.numpy()
-        for k, v in tensors.items()
-        if k.startswith(_REFERENCE)
-    }
+    network.load_state_dict(below(_NETWORK, tensors), strict=True)
+    ggn = tensors["posterior.ggn"]
+    plain = head_weight(network)
+    distance_features = len(ggn) // len(plain) - plain.shape[1]
+    described = content.get("reference")
+    quality = content.get("quality")
     return Checkpoint(
         network=network.eval().requires_grad_(False),
         posterior=LastLayerLaplace(
-            head_weight(network),
-            FullCurvature(tensors["posterior.ggn"]),
+            head_weight(network, distance_features),
+            FullCurvature(ggn),
             float(content["prior_precision"]),
             float(content["posterior_temperature"]),
         ),
-        calibration=Calibration(float(content["calibration_temperature"]), reference),
+        calibration=Calibration(
+            temperature=float(content["calibration_temperature"]),
+            reference=arrays(_SCORES, tensors),
+            bands={name: (low, high) for name, (low, high) in content.get("bands", {}).items()},
+            quality=None if quality is None else QualityModel.from_dict(quality),
+            errors=arrays(_ERRORS, tensors),
+        ),
         labels={str(k): int(v) for k, v in content["labels"].items()},
         input=InputSpec(**content["input"]),
         fingerprint=Fingerprint(**content["fingerprint"]),
         inherited_ggn=tensors.get("posterior.inherited_ggn"),
+        reference=None
+        if described is None
+        else restored_reference(described, below(_FROZEN, tensors)),
     )
