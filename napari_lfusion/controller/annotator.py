@@ -114,7 +114,6 @@ class Annotator:
 
     def shut_down(self) -> None:
         """The window is gone: what was painted is put on disk; nothing is drawn any more."""
-        self._record()
         self._journal.finish()
         self.session.disconnect()
 

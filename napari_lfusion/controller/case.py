@@ -101,14 +101,14 @@ class CaseController:
         self.opened.emit()
 
     def close(self) -> None:
-        """Nothing is open any more; the layers go."""
+        """Nothing is open any more; the layers wait, hidden, for the next case."""
         self.editor.end()
         self.case = None
         self.alternative = None
         self.view.begin(None)
         self.tools.reset()
         self.measurement.clear()
-        self.stack.clear()
+        self.stack.rest()
         self.closed.emit()
 
     @property

@@ -125,14 +125,14 @@ class Finisher:
         image_id = case.offer.image_id
         if delivery is None or delivery.saved is None:
             reason = "an earlier correction" if delivery is None else str(delivery.error)
-            self._link.failed.emit(f"{image_id} is kept here and sent later: {reason}")
+            self._link.failed.emit(f"kept {image_id} here, to be sent later: {reason}")
         elif delivery.saved.conflict_with is not None:
             self._link.failed.emit(
                 f"somebody saved version {delivery.saved.conflict_with} of {image_id} meanwhile; "
                 "both are kept, yours is current"
             )
         else:
-            self._link.told.emit(f"{image_id} is saved")
+            self._link.told.emit(f"saved {image_id}")
 
     def _reopen(self, error: LFusionError) -> None:
         self._link.state = steps.failed(self._link.state, str(error))

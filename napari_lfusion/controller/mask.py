@@ -35,7 +35,9 @@ class MaskEditor:
 
     @property
     def data(self) -> LabelMap:
-        """[height, width] class numbers on screen; do not write into it."""
+        """[height, width] class numbers on screen, or last seen there; do not write into it."""
+        if self._last is not None and not self._stack.alive:
+            return self._last
         mask: LabelMap = self._stack.labels.data
         return mask
 

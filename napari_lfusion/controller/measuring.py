@@ -115,6 +115,8 @@ class LiveMeasurement:
         self.changed.emit(None)
 
     def _draw(self) -> None:
+        if not self._stack.alive:  # an answer that came after the window was closed
+            return
         shown = self.latest if self.visible else None
         head = None if shown is None else shown.change.after
         draw_measurements(self._stack.shapes, head, None if shown is None else shown.angle)

@@ -16,6 +16,7 @@ from napari_lfusion.core.case import OpenCase
 from napari_lfusion.layers.build import BUILDERS
 from napari_lfusion.layers.roles import MAPS, Role, find, mark, role_of
 from napari_lfusion.layers.scale import MapLimits, map_limits
+from napari_lfusion.layers.swap import swap_and_forget, units_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -43,6 +44,7 @@ class LayerStack:
         self._case: OpenCase | None = None
         self._content: dict[Role, NDArray[Any]] = {}
         self._stale: set[Role] = set()
+        self._hidden: dict[Role, bool] = {}
         self.limits: dict[Role, MapLimits] = {}
         """Colour scale by map of the open case; without the maps that it does not have."""
 
@@ -61,7 +63,7 @@ class LayerStack:
             mask: What to edit; copied.
             epistemic_scale: Upper end of the epistemic scale, nats.
         """
-        if self._case is None or _units(self._case) != _units(case):
+        if self._case is None or units_of(self._case) != units_of(case):
             # one layer after the other would mix units, of which napari warns each time
             self.clear()
         self._case = case
@@ -74,6 +76,9 @@ class LayerStack:
             **{role: case.proposal.maps[role.value] for role in self.limits},
         }
         self._stale = set(BUILDERS)
+        for role, visible in self._hidden.items():
+            self.layer(role).visible = visible
+        self._hidden = {}
         for role in (Role.PROPOSAL, Role.ALTERNATIVE):
             self.layer(role).visible = False
         seen = self.visible_map or MAPS[0]
@@ -85,13 +90,27 @@ class LayerStack:
         self._viewer.canvas.overlays.scale_bar.visible = case.image.pixel_size_mm is not None
         self._viewer.layers.selection.active = self.labels
 
+    def rest(self) -> None:
+        """Hide the layers until the next case, which needs them again."""
+        layers = {role: find(self._viewer, role) for role in BUILDERS}
+        self._hidden = {role: layer.visible for role, layer in layers.items() if layer is not None}
+        for layer in layers.values():
+            if layer is not None:
+                layer.visible = False
+
     def clear(self) -> None:
         """Take all layers of ours away; those of the annotator stay."""
         for role in BUILDERS:
             layer = find(self._viewer, role)
             if layer is not None:
                 self._viewer.layers.remove(layer)
+        self._hidden = {}
         self._case, self._content, self._stale, self.limits = None, {}, set(), {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether the mask has its layer: not before a case, nor once the viewer was closed."""
+        return find(self._viewer, Role.MASK) is not None
 
     @property
     def labels(self) -> Labels:
@@ -133,7 +152,7 @@ class LayerStack:
             layer = BUILDERS[role]()
             mark(layer, role, case="", model_version="")
             if self._case is not None:
-                layer.units = _units(self._case)
+                layer.units = units_of(self._case)
             layer.locked = LayerLock.DELETION
             layer.events.visible.connect(lambda: self._on_visible(role))
             self._viewer.layers.insert(self._position(role), layer)
@@ -211,7 +230,7 @@ class LayerStack:
             if len(layer.data):
                 layer.data = []
         elif role is Role.MASK:
-            _swap_and_forget(layer, self._content[role])
+            swap_and_forget(layer, self._content[role])
         elif role in MAPS:
             self._fill_map(layer, role)
         else:
@@ -244,20 +263,3 @@ class LayerStack:
             if other is not None and order.index(other) > place:
                 return index
         return len(self._viewer.layers)
-
-
-def _units(case: OpenCase) -> tuple[str, str]:
-    return ("pixel", "pixel") if case.image.pixel_size_mm is None else ("mm", "mm")
-
-
-def _swap_and_forget(layer: Labels, mask: LabelMap) -> None:
-    """Give the mask's layer another mask without the old one's history.
-
-    napari keeps the history when `data` is set, and Ctrl+Z would then write pixels of the case
-    before into this one; a layer that stops being editable forgets it, and its mode.
-    """
-    mode = layer.mode
-    layer.data = mask.copy()
-    layer.editable = False
-    layer.editable = True
-    layer.mode = mode

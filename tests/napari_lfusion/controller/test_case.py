@@ -269,3 +269,14 @@ def test_without_maps_everything_but_the_review_works(
     proposal = Proposal("plain", np.zeros((64, 96), np.uint8))
     case.follow(proposal)
     assert case.view.threshold_nats is None
+
+
+def test_what_was_painted_outlives_the_layer_that_held_it(
+    case: CaseController, viewer: ViewerModel
+) -> None:
+    paint(case, (50, 80))
+    painted = case.mask.copy()
+    viewer.layers.clear()
+    assert np.array_equal(case.mask, painted)
+    assert case.editor.dirty
+    assert len(viewer.layers) == 0

@@ -169,3 +169,18 @@ def test_classes_have_names_and_colours(stack: LayerStack, make_case: MakeCase) 
     colors = {tuple(stack.labels.get_color(number)) for number in LABELS.values()}
     assert len(colors) == 2
     assert stack.labels.contour > 0
+
+
+def test_between_two_cases_the_layers_rest(
+    viewer: ViewerModel, stack: LayerStack, make_case: MakeCase
+) -> None:
+    show(stack, make_case("a"))
+    stack.show_map(Role.TOTAL)
+    before = list(viewer.layers)
+    stack.rest()
+    assert not any(layer.visible for layer in viewer.layers)
+    show(stack, make_case("b"))
+    assert list(viewer.layers) == before
+    assert stack.visible_map is Role.TOTAL
+    assert stack.layer(Role.IMAGE).visible
+    assert stack.labels.visible

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QLineEdit, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
 
 from lfusion.image import UltrasoundImage
 from napari_lfusion.core.http import Account, HttpBackend
@@ -31,6 +31,11 @@ LEFT = Qt.MouseButton.LeftButton
 def viewer(make_napari_viewer: Any) -> Any:
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 900)
+    window = viewer.window._qt_window
+    window.activateWindow()
+    # Qt gives shortcuts to an active window alone, and a bare X server makes none active by itself
+    if not window.isActiveWindow():
+        QApplication.setActiveWindow(window)
     return viewer
 
 
@@ -45,7 +50,7 @@ def widget(viewer: Any, tmp_path: Path) -> AnnotatorWidget:
 @pytest.fixture
 def wait(qtbot: Any, widget: AnnotatorWidget) -> Callable[[Callable[[], bool]], None]:
     def until(condition: Callable[[], bool]) -> None:
-        qtbot.waitUntil(condition, timeout=60_000)
+        qtbot.waitUntil(condition, timeout=30_000)
 
     return until
 
@@ -54,7 +59,7 @@ def wait(qtbot: Any, widget: AnnotatorWidget) -> Callable[[Callable[[], bool]], 
 def editing(widget: AnnotatorWidget, wait: Any) -> AnnotatorWidget:
     widget.connection.demo_button.click()
     wait(lambda: widget.annotator.idle)
-    QTest.keyClick(widget, Qt.Key.Key_N)
+    widget.commands["next"].trigger()
     wait(lambda: widget.annotator.editing and not widget.annotator.requests.topics)
     return widget
 
