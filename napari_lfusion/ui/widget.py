@@ -44,16 +44,16 @@ class AnnotatorWidget(QWidget):
     """From "the model is unsure" to "corrected".
 
     Args:
-        viewer: The one it is docked in.
+        napari_viewer: The one it is docked in; napari finds the argument by this name.
         root: Folder of journals and outboxes; None for the system's place.
     """
 
-    def __init__(self, viewer: napari.Viewer, root: Path | None = None) -> None:
+    def __init__(self, napari_viewer: napari.Viewer, root: Path | None = None) -> None:
         super().__init__()
         self.setMinimumWidth(MIN_WIDTH_PX)
         self.setStyleSheet(STYLE)
         settings = Settings.load()
-        self.annotator = Annotator(viewer, ThreadRunner(self), root)
+        self.annotator = Annotator(napari_viewer, ThreadRunner(self), root)
         self.annotator.advance = settings.advance
         if settings.threshold > 0:
             self.annotator.case.view.set_threshold(settings.threshold)

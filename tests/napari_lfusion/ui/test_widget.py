@@ -126,6 +126,12 @@ def test_what_is_typed_is_no_command(editing: AnnotatorWidget, viewer: Any, qtbo
     assert editing.annotator.editing
 
 
+def test_napari_opens_it_by_the_name_of_the_plugin(make_napari_viewer: Any) -> None:
+    _, docked = make_napari_viewer().window.add_plugin_dock_widget("lfusion")
+    assert isinstance(docked, AnnotatorWidget)
+    docked.annotator.shut_down()
+
+
 def test_every_action_has_a_key_of_its_own_and_a_tooltip(widget: AnnotatorWidget) -> None:
     keys = [key for spec in widget.commands.specs for key in spec.keys.split()]
     assert len(keys) == len(set(keys))
