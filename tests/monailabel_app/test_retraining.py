@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lfusion.protocol import INFO_KEY
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.jobs import TrainingJobs
-from monailabel_app.lib.scoring import PoolScoring, stored_score
+from monailabel_app.lib.leases import Leases
+from monailabel_app.lib.queue import LabellingQueue, Order
+from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
-from monailabel_app.lib.strategies import RandomStrategy, ScoredStrategy
+from monailabel_app.lib.strategies import QueueStrategy
 
 KEY = "epistemic_per_sqrt_area"
 
@@ -42,33 +46,46 @@ def label(store: StudiesDatastore, heads: Path, image_id: str) -> None:
     store.save_label(image_id, str(heads / "masks" / f"{image_id}.png"), "final", {})
 
 
+def score_of(store: StudiesDatastore, image_id: str) -> dict[str, Any]:
+    """What is stored for the checkpoint that is served."""
+    score: dict[str, Any] = store.get_image_info(image_id)[INFO_KEY]
+    return score
+
+
+def strategy_over(store: StudiesDatastore, served: ServedModel) -> QueueStrategy:
+    """The most uncertain image first."""
+    queue = LabellingQueue(store.index, Leases(store.index))
+    return QueueStrategy(Order("epistemic", KEY), queue, served, PoolScoring(served, store))
+
+
 class TestScoringAndRanking:
     def test_each_image_is_scored_once_per_checkpoint(
         self, store: StudiesDatastore, served: ServedModel
     ) -> None:
-        scoring = PoolScoring(served)
-        scoring({}, store)
-        checkpoint_id = served.predictor().checkpoint_id
-        index = Path(store._datastore_config_path)
-        before = index.read_bytes()
+        scoring = PoolScoring(served, store)
         status = scoring({}, store)
         assert (status["status"], status["done"], status["total"]) == ("done", 4, 4)
-        assert index.read_bytes() == before
         for image_id in store.list_images():
-            score = stored_score(store.get_image_info(image_id), checkpoint_id)
+            score = score_of(store, image_id)
             expected = served.predictor()(Path(store.get_image_uri(image_id))).scores
-            assert score is not None
-            assert score.scores == pytest.approx(dict(expected))
-            assert stored_score(store.get_image_info(image_id), "another") is None
+            assert score["checkpoint_id"] == served.checkpoint_id
+            assert score["scores"] == pytest.approx(dict(expected))
+        with store.index.write() as db:
+            db.execute("UPDATE results SET scores = '{}'")
+        scoring({}, store)
+        assert score_of(store, "head00")["scores"] == {}
 
     def test_the_ranking_goes_on_after_retraining_without_being_asked(
         self, store: StudiesDatastore, served: ServedModel, heads: Path, state: Path
     ) -> None:
-        strategy = ScoredStrategy(KEY, served, PoolScoring(served))
+        PoolScoring(served, store)({}, store)
+        before = served.checkpoint_id
+        strategy = strategy_over(store, served)
         first = strategy({}, store)
         assert first is not None
         label(store, heads, first["id"])
         TrainingJobs(served, state).run({"steps": 2}, store)
+        assert served.checkpoint_id != before
         second = strategy({}, store)
         assert second is not None
         assert (first["pool"], second["pool"]) == (4, 3)
@@ -83,5 +100,4 @@ class TestScoringAndRanking:
     ) -> None:
         for image_id in store.list_images():
             label(store, heads, image_id)
-        assert ScoredStrategy(KEY, served, PoolScoring(served))({}, store) is None
-        assert RandomStrategy(served)({}, store) is None
+        assert strategy_over(store, served)({}, store) is None
