@@ -1,0 +1,151 @@
+"""From the rows of `uncertainty.py` to its tables, in Markdown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfusion.evaluation.metrics import (
+    Reliability,
+    aurc,
+    auroc,
+    expected_calibration_error,
+    spearman,
+)
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Parts: TypeAlias = Mapping[tuple[str, int], Rows]
+
+WORST = 0.15
+"""Share of the masks that count as failed."""
+OOD_SCORES = ("abnormality", "disagreement", "epistemic_per_sqrt_area", "total_per_sqrt_area")
+"""A method is judged as a detector of foreign images by the first of these that it has."""
+LESION_MAPS = ("unfamiliarity", "epistemic", "total")
+"""And as one of lesions by the first of these maps."""
+FOREIGN = ("psfhs", "busi", "carotid")
+
+
+def write_tables(parts: Parts) -> None:
+    """Print both tables; figures are mean and range over the seeds."""
+    print(main_table({seed: rows for (budget, seed), rows in parts.items() if budget == "all"}))
+    for budget in dict.fromkeys(budget for budget, _ in parts):
+        own = {seed: rows for (name, seed), rows in parts.items() if name == budget}
+        print(f"\n## Which score finds poor masks, {budget} training images\n")
+        print(score_table(own))
+
+
+def main_table(seeds: Mapping[int, Rows]) -> str:
+    """Return one line for each method."""
+    foreign = [*FOREIGN, *(f"artefact {severity}" for severity in range(1, 6))]
+    columns: dict[str, Callable[[Rows, Rows], float]] = {
+        "Dice": lambda rows, _: float(np.mean([row["dice"] for row in _inside(rows)])),
+        "HC MAE, mm": lambda rows, _: _hc_error(_inside(rows)),
+        "ECE": lambda rows, _: _ece(_inside(rows)),
+        "NLL": lambda rows, _: float(np.mean([row["nll"] for row in _inside(rows)])),
+        "AURC": lambda rows, _: _aurc(_inside(rows)),
+    }
+    for name in foreign:
+        columns[name] = lambda rows, _, name=name: _foreign_auroc(rows, name)  # type: ignore[misc]
+    columns["lesion, pixels"] = lambda rows, _: _lesion_auroc(rows)
+    columns["time"] = _time
+    lines = [["method", *columns]]
+    for method in dict.fromkeys(row["method"] for rows in seeds.values() for row in rows):
+        line = [method]
+        for figure in columns.values():
+            values = []
+            for rows in seeds.values():
+                own = [row for row in rows if row["method"] == method]
+                values.append(figure(own, rows))
+            line.append(_shown(values))
+        lines.append(line)
+    return _markdown(lines)
+
+
+def score_table(seeds: Mapping[int, Rows]) -> str:
+    """Return Spearman with Dice and AUROC of the worst masks, for each score of each method."""
+    found: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
+    for rows in seeds.values():
+        for (method, score), (values, risk) in _scores(_inside(rows)).items():
+            bad = risk >= np.quantile(risk, 1 - WORST)
+            rank = -float(spearman(values, risk))
+            found[method, score].append(
+                (rank, float(auroc(values, bad)), float(aurc(risk, values)))
+            )
+    lines = [["method", "score", "Spearman with Dice", "AUROC, worst 15 %", "AURC"]]
+    order = sorted(found.items(), key=lambda entry: np.mean([v[0] for v in entry[1]]))
+    for (method, score), figures in order:
+        lines.append(
+            [method, f"`{score}`", *(_shown(column) for column in zip(*figures, strict=True))]
+        )
+    return _markdown(lines)
+
+
+def _scores(
+    rows: Rows,
+) -> dict[tuple[str, str], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return (score, 1 − Dice) over the images for each score of each method."""
+    grouped: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[row["method"]].append(row)
+    return {
+        (method, score): (
+            np.array([row["scores"][score] for row in own]),
+            np.array([1 - row["dice"] for row in own]),
+        )
+        for method, own in grouped.items()
+        for score in own[0]["scores"]
+    }
+
+
+def _inside(rows: Rows) -> Rows:
+    return [row for row in rows if row["group"] == "hc18"]
+
+
+def _hc_error(rows: Rows) -> float:
+    return float(np.mean([row["hc_error"] for row in rows if row["hc_error"] is not None]))
+
+
+def _ece(rows: Rows) -> float:
+    images = [Reliability(*(np.array(values) for values in row["bins"])) for row in rows]
+    return float(expected_calibration_error(Reliability.stack(images).pooled()))
+
+
+def _aurc(rows: Rows) -> float:
+    """Of the best of the method's scores: the choice is part of every method alike."""
+    return min(float(aurc(risk, values)) for values, risk in _scores(rows).values())
+
+
+def _foreign_auroc(rows: Rows, group: str) -> float:
+    score = next(name for name in OOD_SCORES if name in rows[0]["scores"])
+    values = np.array([row["scores"][score] for row in rows if row["group"] in ("hc18", group)])
+    foreign = np.array([row["group"] == group for row in rows if row["group"] in ("hc18", group)])
+    return float(auroc(values, foreign))
+
+
+def _lesion_auroc(rows: Rows) -> float:
+    found = [row["lesion_auroc"] for row in rows if "lesion_auroc" in row]
+    name = next(name for name in LESION_MAPS if name in found[0])
+    return float(np.mean([values[name] for values in found]))
+
+
+def _time(rows: Rows, everything: Rows) -> float:
+    """Return the median ratio to the deterministic network on the same image."""
+    base = [row["seconds"] for row in _inside(everything) if row["method"] == "deterministic"]
+    own = [row["seconds"] for row in _inside(rows)]
+    return float(np.median(np.array(own) / np.array(base)))
+
+
+def _shown(values: Iterable[float]) -> str:
+    own = list(values)
+    digits = 4 if max(own) < 0.1 else 3 if max(own) < 1.5 else 2
+    spread = max(own) - min(own)
+    return f"{np.mean(own):.{digits}f} ± {spread / 2:.{digits}f}"
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    head, *rest = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rest))
