@@ -72,7 +72,8 @@ def restored_reference(content: Mapping[str, Any], tensors: Mapping[str, Tensor]
         NormalDensity(tensors[f"{name}.mean"].double(), tensors[f"{name}.whitening"].double())
         for name in _DENSITIES
     )
-    directions = {name: way.double() for name, way in below("direction.", tensors).items()}
+    ways = below("direction.", tensors)  # safetensors keeps no order
+    directions = {name: ways[name].double() for name in sorted(ways)}
     return Reference(encoder, NormativeModel(image, patch, directions))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lfusion._optional import require
 from lfusion.cli.console import counting, write_json
@@ -90,7 +90,9 @@ def _print(title: str, report: EvaluationReport, figures: Figures) -> None:
     for key, label in _ROWS:
         table.add_row(label, _shown(summary[key]), _interval(figures.overall.get(key)))
     console.print(table)
-    scores = Table("image score", "Spearman with Dice", "AUROC, worst 15 %", "AURC")
+    scores = Table(
+        Column("image score", no_wrap=True), "Spearman with Dice", "AUROC, worst 15 %", "AURC"
+    )
     for name in figures.ood:
         scores.add_column(f"AUROC, {name}")
     for name, failure in figures.failure.items():
