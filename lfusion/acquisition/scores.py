@@ -16,6 +16,18 @@ STRATEGIES: Mapping[str, str | None] = {
 }
 """Strategy → the image score it ranks by; None draws from the id alone."""
 
+INFORMATION_GAIN = "information_gain"
+"""Image score: what a label would tell about the weights of the head, nats."""
+
+PLANNED: Mapping[str, str | None] = {
+    "information_gain": INFORMATION_GAIN,
+    "egad": "total_per_sqrt_area",
+    "coreset": None,
+    "typiclust": None,
+    "stratified_random": None,
+}
+"""Strategy that plans a batch → the image score that orders what no plan holds yet, None draws."""
+
 
 def image_scores(
     maps: Mapping[str, FloatMap], probabilities: Probabilities, mask: LabelMap

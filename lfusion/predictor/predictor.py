@@ -17,11 +17,13 @@ from lfusion.measurement import HEAD, Measurement, measure
 from lfusion.model.dropout import checked_passes, fixed_masks
 from lfusion.model.input import resample
 from lfusion.model.reference import appearance_of
+from lfusion.predictor.description import ScoredImage, described
 from lfusion.predictor.fields import Fields, LogitMoments
 from lfusion.predictor.prediction import Prediction
 from lfusion.predictor.steps import (
     GridMaps,
     calibrated_scores,
+    native_maps,
     native_probabilities,
     plain_scores,
     signals_of,
@@ -30,7 +32,7 @@ from lfusion.predictor.steps import (
 )
 from lfusion.predictor.unusual import ABNORMALITY, judge, unusual_regions
 from lfusion.types import PixelSize, Probabilities
-from lfusion.uncertainty import total_variance
+from lfusion.uncertainty import Decomposition, total_variance
 from lfusion.uncertainty.gauge import contrast_basis
 
 HEAD_LABEL = HEAD
@@ -91,20 +93,14 @@ class Predictor:
         source = as_ultrasound_image(image, pixel_size_mm)
         passes = self._checked(dropout_passes)
         calibration = self.checkpoint.calibration
-        seen, moments = self._seen(source, passes)
-        terms = moments.decompose(calibration.temperature)
-        maps = {**uncertainty_maps(terms), **unfamiliarity_map(seen, self._reference)}
+        seen, terms, maps, scores = self._looked_at(source, passes)
         signals = signals_of(seen, self._reference)
-        scores = {**plain_scores(maps, terms), **signals}
-        # the calibration images were scored without dropout
-        if not passes:
-            scores |= calibrated_scores(maps, scores, signals, calibration)
         known = () if passes else [name for name in scores if name in calibration.reference]
         height, width = source.pixels.shape
         shape = (height, width)
         probabilities = native_probabilities(terms, shape)
         measured = self.measured(seen, probabilities, source.pixel_size_mm)
-        native = self._native(maps, shape)
+        native = native_maps(maps, shape)
         return Prediction(
             mask=probabilities.argmax(0).astype(np.uint8),
             probabilities=probabilities,
@@ -125,6 +121,20 @@ class Predictor:
             angle=measured.angle,
             areas=measured.areas,
         )
+
+    @torch.inference_mode()
+    def score(self, image: UltrasoundImage | Path | str) -> ScoredImage:
+        """Return what ranks an image, without the maps and measurements of a prediction.
+
+        Args:
+            image: a file, or an image already read.
+
+        Raises:
+            ImageError: not one 2-D image.
+            NonFiniteError: the network's output is not finite.
+        """
+        seen, _, _, scores = self._looked_at(as_ultrasound_image(image), 0)
+        return described(scores, seen, self.checkpoint.posterior)
 
     @torch.inference_mode()
     def fields(self, image: UltrasoundImage) -> Fields:
@@ -169,6 +179,21 @@ class Predictor:
         )
         weight = self.checkpoint.posterior.weight
         return seen, self._moments(seen, total_variance(dropped, self._covariance, weight))
+
+    def _looked_at(
+        self, image: UltrasoundImage, passes: int
+    ) -> tuple[Fields, Decomposition, GridMaps, dict[str, float]]:
+        """Return what was seen, what that means at each place, and for the whole image."""
+        calibration = self.checkpoint.calibration
+        seen, moments = self._seen(image, passes)
+        terms = moments.decompose(calibration.temperature)
+        maps = {**uncertainty_maps(terms), **unfamiliarity_map(seen, self._reference)}
+        signals = signals_of(seen, self._reference)
+        scores = {**plain_scores(maps, terms), **signals}
+        # the calibration images were scored without dropout
+        if not passes:
+            scores |= calibrated_scores(maps, scores, signals, calibration)
+        return seen, terms, maps, scores
 
     def _pass(self, image: UltrasoundImage) -> tuple[Fields, list[Tensor]]:
         network = self._network
@@ -217,16 +242,6 @@ class Predictor:
             probabilities, self.labels, pixel_size_mm, seen.logits, seen.features, self._covariance
         )
         return measured.with_intervals(self.checkpoint.calibration.errors)
-
-    def _native(self, maps: GridMaps, shape: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
-        """Resample all maps, those of one grid together."""
-        finest = [name for name in maps if maps[name].shape == maps["total"].shape]
-        stacked = torch.from_numpy(np.stack([maps[name] for name in finest]))[None]
-        native = resample(stacked, shape)[0].numpy()
-        found: dict[str, NDArray[np.float32]] = dict(zip(finest, native, strict=True))
-        for name in maps.keys() - found.keys():
-            found[name] = resample(torch.from_numpy(maps[name])[None, None], shape)[0, 0].numpy()
-        return found
 
 
 def load(

@@ -97,3 +97,14 @@ def native_probabilities(terms: Decomposition, shape: tuple[int, int]) -> Probab
     logs = resample(terms.probabilities.clamp_min(smallest).log(), shape)
     out: Probabilities = logs.softmax(1)[0].cpu().numpy()
     return out
+
+
+def native_maps(maps: GridMaps, shape: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+    """Return all maps in native pixels; those of one grid are resampled together."""
+    finest = [name for name in maps if maps[name].shape == maps["total"].shape]
+    stacked = torch.from_numpy(np.stack([maps[name] for name in finest]))[None]
+    native = resample(stacked, shape)[0].numpy()
+    found: dict[str, NDArray[np.float32]] = dict(zip(finest, native, strict=True))
+    for name in maps.keys() - found.keys():
+        found[name] = resample(torch.from_numpy(maps[name])[None, None], shape)[0, 0].numpy()
+    return found

@@ -42,9 +42,7 @@ from lfusion.uncertainty import (
     fit_prior_precision,
     full_ggn,
 )
-
-CURVATURE_SAMPLES = 8
-"""Logit samples over which the curvature is averaged; even."""
+from lfusion.uncertainty.curvature import CURVATURE_SAMPLES
 
 
 def train(

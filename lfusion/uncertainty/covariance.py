@@ -37,6 +37,10 @@ class Covariance(ABC):
         """
 
     @abstractmethod
+    def contrast_factor(self) -> Float[Tensor, "weights weights"]:
+        """Return F with F Fᵀ = (Uᵀ ⊗ I) Σ (U ⊗ I), [(C − 1)·d, (C − 1)·d]."""
+
+    @abstractmethod
     def sample(
         self, n: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "sample classes dim"]:
@@ -92,6 +96,10 @@ class DenseCovariance(Covariance):
         covariance = torch.einsum("kpr,lpr->klp", projected, projected)
         return covariance.view(contrasts, contrasts, batch, height, width).movedim(2, 0)
 
+    def contrast_factor(self) -> Tensor:
+        """Return what was factorised at once."""
+        return self.factor.flatten(0, 1)
+
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw L⁻ᵀε, whose covariance is (LLᵀ)⁻¹."""
         lower = self.lower
@@ -131,6 +139,16 @@ class RowCovariance(Covariance):
         covariance = torch.einsum("pc,ck,cl->klp", variance, mixed, mixed)
         contrasts = basis.shape[1]
         return covariance.view(contrasts, contrasts, batch, height, width).movedim(2, 0)
+
+    def contrast_factor(self) -> Tensor:
+        """Factorise Σ_c (Mᵀu)_ca (Mᵀu)_cb R_c diag(s_c) R_cᵀ."""
+        variance = self.variance
+        root = torch.eye(variance.shape[1]).to(variance)[None] if self.root is None else self.root
+        rows = (root * variance[:, None]) @ root.mT
+        basis = contrast_basis(len(variance), variance)
+        mixed = basis if self.mixing is None else self.mixing.T @ basis
+        sigma = torch.einsum("ca,cij,cb->aibj", mixed, rows, mixed).flatten(0, 1).flatten(1)
+        return cholesky(sigma)
 
     def _row_variances(self, phi: Tensor) -> Tensor:
         """Return v [pixels, C]."""

@@ -13,6 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+CURVATURE_SAMPLES = 8
+"""Logit samples that the curvature of a stochastic head is averaged over; even."""
+
 CurvatureMap = Float[Tensor, "batch classes classes height width"]
 
 
