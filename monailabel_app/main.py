@@ -21,7 +21,6 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lfusion import __version__
-from lfusion.acquisition import STRATEGIES
 from lfusion.checkpoint import default_checkpoint_path
 from lfusion.protocol import (
     BANDS_MODEL,
@@ -43,12 +42,14 @@ from monailabel_app.lib.infer.remembered import RememberedPossibilities
 from monailabel_app.lib.infer.request import BACKGROUND
 from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.leases import LEASE_SECONDS, Leases
-from monailabel_app.lib.queue import LabellingQueue, Order
+from monailabel_app.lib.planning import BatchPlanning
+from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import QueueStrategy
 from monailabel_app.lib.tokens import Role
 from monailabel_app.lib.train import Retraining
+from monailabel_app.lib.why import ORDERS
 
 STATE_FOLDER = ".lfusion"
 """In the studies folder: hidden, so that no scan takes a model file for an image."""
@@ -71,6 +72,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         base = Path(checkpoint) if checkpoint else default_checkpoint_path()
         self.served = ServedModel(base, self._state)
         self.training = TrainingJobs(self.served, self._state)
+        self._fixed: tuple[str | None, dict[str, Any]] = (None, {})
         super().__init__(
             app_dir=app_dir,
             studies=studies,
@@ -119,13 +121,14 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         return {MODEL_NAME: Retraining(self.training)}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        """One strategy per stored score, and `random`."""
+        """One strategy per stored score, those that plan batches, and `random`."""
         self.leases = Leases(self._datastore.index)
         self.queue = LabellingQueue(self._datastore.index, self.leases)
         self.pool_scoring = PoolScoring(self.served, self._datastore)
+        planning = BatchPlanning(self._datastore.index, self.served)
         return {
-            name: QueueStrategy(Order(name, key), self.queue, self.served, self.pool_scoring)
-            for name, key in STRATEGIES.items()
+            name: QueueStrategy(order, self.queue, self.served, self.pool_scoring, planning)
+            for name, order in ORDERS.items()
         }
 
     def strategies(self) -> dict[str, Strategy]:
@@ -167,6 +170,23 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         if image_id is not None and request.get("save_label") is True:
             store.save_label(image_id, file, tag, {"model": model, "params": result})
         return {"label": file, "tag": tag, "file": file, "params": result}
+
+    def info(self) -> dict[str, Any]:
+        """What MONAI Label's clients ask for every few seconds; see the base class."""
+        return {
+            **self.fixed_info(),
+            "train_stats": {name: task.stats() for name, task in self._trainers.items()},
+            "datastore": self._datastore.status(),
+        }
+
+    def fixed_info(self) -> dict[str, Any]:
+        """The part of `info` that only another checkpoint changes, put together once for each."""
+        checkpoint_id = self.served.checkpoint_id
+        built_for, fixed = self._fixed
+        if built_for != checkpoint_id:
+            fixed = super().info()
+            self._fixed = (checkpoint_id, fixed)
+        return fixed
 
     def capabilities(self, role: Role) -> Capabilities:
         """What this server offers beyond MONAI Label.

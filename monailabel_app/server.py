@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.app import app as monai_app
 from monailabel.config import settings
-from monailabel.endpoints import datastore
 from monailabel.endpoints.user.auth import get_current_user
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
@@ -27,6 +26,7 @@ from starlette.types import Lifespan
 from lfusion.errors import CheckpointError, DatasetError, ImageError, LFusionError
 from lfusion.protocol import ErrorBody
 from monailabel_app.lib.auth import Gate, LocalAdmission, TokenAdmission, current_user
+from monailabel_app.lib.capacity import share_cores
 from monailabel_app.lib.errors import RequestError
 from monailabel_app.lib.limits import DEFAULT_UPLOAD_MIB, MEBIBYTE, BodyLimit
 from monailabel_app.lib.routes import router
@@ -89,7 +89,6 @@ def _extended(app: FastAPI, conf: Mapping[str, Any]) -> FastAPI:
     """The app with our routes instead of its own, our error answers, and closed to strangers."""
     app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", None) in _KEPT]
     app.include_router(router)
-    app.include_router(datastore.router)
     token_file = conf.get("token_file")
     tokens = Tokens(Path(token_file)) if token_file else None
     if tokens is not None:
@@ -133,5 +132,6 @@ def ready_app() -> FastAPI:
     Raises:
         LFusionError: The model or the studies cannot be used.
     """
+    share_cores()
     app_instance()
     return app

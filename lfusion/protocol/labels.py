@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lfusion.protocol.message import Message
 
@@ -25,7 +25,7 @@ class Submission(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     client_id: str | None = None
-    base_version: int | None = None
+    base_version: int | None = Field(default=None, ge=0, lt=2**63)
     idempotency_key: str | None = None
     checkpoint_id: str | None = None
     label_info: list[dict[str, Any]] = []

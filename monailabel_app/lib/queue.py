@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +10,25 @@ from lfusion.protocol import Lease, Queue, QueueItem, Why
 from monailabel_app.lib.index import Index
 from monailabel_app.lib.index.results import RANKED, known_checkpoint
 from monailabel_app.lib.leases import FREE, HELD, Leases
+from monailabel_app.lib.why import Order, explain, tally
 
+_PLANNED = (
+    "SELECT image FROM plans JOIN images ON number = image WHERE checkpoint = :checkpoint "
+    "AND strategy = :strategy AND state = 'open' AND {lease} ORDER BY place LIMIT 1"
+)
 _BY_SCORE = (
-    "SELECT image, value FROM ranking WHERE checkpoint = :checkpoint AND name = :name "
+    "SELECT image FROM ranking WHERE checkpoint = :checkpoint AND name = :name "
     "AND open = 1 AND {lease} ORDER BY value DESC, image LIMIT 1"
 )
 _AT_RANDOM = (
-    "SELECT number AS image, draw AS value FROM images WHERE state = 'open' AND draw >= :start "
+    "SELECT number AS image FROM images WHERE state = 'open' AND draw >= :start "
     "AND {lease} AND NOT EXISTS (SELECT 1 FROM results WHERE results.checkpoint = :checkpoint "
     "AND results.sha256 = images.sha256 AND unreadable IS NOT NULL) ORDER BY draw LIMIT 1"
 )
 _ASIDE = ("labelled", "skipped", "flagged")
+_MAX_PLANNED = 1000
+"""More than a plan holds."""
+
 _ANY_SCORE = min(RANKED)
 """What has one of the scores that are ranked has all of them."""
 
@@ -34,19 +41,6 @@ _STATES = """
     FROM images LEFT JOIN leases ON leases.image = images.number
     LEFT JOIN results ON results.checkpoint = :checkpoint AND results.sha256 = images.sha256
 """
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a strategy sorts by.
-
-    Attributes:
-        strategy: Its name.
-        score_name: The stored score, the highest first; None for a random order.
-    """
-
-    strategy: str
-    score_name: str | None
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,7 @@ class LabellingQueue:
             given = {
                 "checkpoint": checkpoint,
                 "name": order.score_name,
+                "strategy": order.strategy,
                 "now": now,
                 "client": client_id,
             }
@@ -113,10 +108,10 @@ class LabellingQueue:
                 lease = self._leases.grant(db, image["number"], image["id"], client_id)
             return Offer(
                 id=image["id"],
-                why=_why(db, order, checkpoint, image, row["value"]),
+                why=explain(db, order, checkpoint, image),
                 lease=lease,
                 base_version=image["version"],
-                pool=_tally(db, "state open"),
+                pool=tally(db, "state open"),
             )
 
     def listing(self, order: Order, checkpoint_id: str, limit: int) -> Queue:
@@ -132,8 +127,10 @@ class LabellingQueue:
             given = {
                 "checkpoint": checkpoint,
                 "name": order.score_name,
+                "strategy": order.strategy,
                 "now": self._leases.now(),
                 "limit": limit,
+                "planned": _MAX_PLANNED if order.planned else 0,
             }
             counts = _counts(db, given)
             rows: list[sqlite3.Row] = []
@@ -152,12 +149,15 @@ class LabellingQueue:
 def _first(
     db: sqlite3.Connection, order: Order, given: dict[str, Any], start: float
 ) -> sqlite3.Row | None:
-    """Number and value of the image to offer."""
+    """Number of the image to offer."""
     at_random = order.score_name is None
-    query = _AT_RANDOM if at_random else _BY_SCORE
+    queries = [(_AT_RANDOM, begin) for begin in (start, 0.0)] if at_random else [(_BY_SCORE, 0.0)]
+    if order.planned:
+        queries.insert(0, (_PLANNED, 0.0))
+    columns = {_PLANNED: "images.number", _AT_RANDOM: "images.number", _BY_SCORE: "ranking.image"}
     for lease in (FREE, HELD):
-        condition = lease.format(image="images.number" if at_random else "ranking.image")
-        for begin in (start, 0.0) if at_random else (0.0,):
+        for query, begin in queries:
+            condition = lease.format(image=columns[query])
             row: sqlite3.Row | None = db.execute(
                 query.format(lease=condition), {**given, "start": begin}
             ).fetchone()
@@ -171,15 +171,25 @@ def _parts(order: Order, counts: dict[str, int]) -> list[str]:
     if order.score_name is None:
         scored = (
             "WHERE state = 'open' AND results.sha256 IS NOT NULL AND unreadable IS NULL "
-            "ORDER BY draw LIMIT :limit"
+            "{unplanned} ORDER BY draw LIMIT :limit"
         )
     else:
         scored = (
             "JOIN (SELECT image AS ranked, value FROM ranking WHERE checkpoint = :checkpoint "
-            "AND name = :name AND open = 1 ORDER BY value DESC, image LIMIT :limit) "
-            "ON ranked = images.number ORDER BY value DESC, images.number"
+            "AND name = :name AND open = 1 ORDER BY value DESC, image LIMIT :limit + :planned) "
+            "ON ranked = images.number WHERE TRUE {unplanned} "
+            "ORDER BY value DESC, images.number LIMIT :limit"
         )
-    parts = [scored]
+    if order.planned:
+        plan = "FROM plans WHERE checkpoint = :checkpoint AND strategy = :strategy"
+        unplanned = f"images.number NOT IN (SELECT image {plan})"
+        parts = [
+            f"JOIN (SELECT image AS planned, place {plan}) ON planned = images.number "
+            "WHERE state = 'open' ORDER BY place LIMIT :limit",
+            scored.format(unplanned=f"AND {unplanned}"),
+        ]
+    else:
+        parts = [scored.format(unplanned="")]
     if counts.get("unscored") or counts.get("unreadable") or counts.get("leased"):
         parts.append(
             "WHERE state = 'open' AND (results.sha256 IS NULL OR unreadable IS NOT NULL) "
@@ -191,8 +201,8 @@ def _parts(order: Order, counts: dict[str, int]) -> list[str]:
 
 def _counts(db: sqlite3.Connection, given: dict[str, Any]) -> dict[str, int]:
     """Number of images by state as shown, without counting the pool."""
-    counts = {state: _tally(db, f"state {state}") for state in ("open", *_ASIDE)}
-    scored = _tally(db, f"ranked {given['checkpoint']} {_ANY_SCORE}")
+    counts = {state: tally(db, f"state {state}") for state in ("open", *_ASIDE)}
+    scored = tally(db, f"ranked {given['checkpoint']} {_ANY_SCORE}")
     counts["unreadable"] = db.execute(
         "SELECT count(*) FROM results INDEXED BY results_unreadable "
         "CROSS JOIN images ON images.sha256 = results.sha256 "
@@ -220,52 +230,11 @@ def _item(
 ) -> QueueItem:
     """One line of the listing."""
     scored = row["scores"] is not None and row["unreadable"] is None
-    value = json.loads(row["scores"]).get(order.score_name) if scored else None
     return QueueItem(
         id=row["id"],
         state=row["shown"],
         owner=row["client_id"] if row["shown"] == "leased" else None,
-        why=_why(db, order, checkpoint, row, value) if scored else None,
+        why=explain(db, order, checkpoint, row) if scored else None,
         note=row["note"] or row["unreadable"],
         version=row["version"],
     )
-
-
-def _why(
-    db: sqlite3.Connection,
-    order: Order,
-    checkpoint: int | None,
-    image: sqlite3.Row,
-    value: float | None,
-) -> Why:
-    """Why an image has its place."""
-    row = db.execute(
-        "SELECT scores FROM results WHERE checkpoint = ? AND sha256 = ?",
-        (checkpoint, image["sha256"]),
-    ).fetchone()
-    parts: dict[str, float] = {} if row is None else json.loads(row["scores"])
-    if order.score_name is None or value is None:
-        return Why(strategy=order.strategy, parts=parts, sentence="Drawn at random.")
-    total = _tally(db, f"ranked {checkpoint} {order.score_name}")
-    above = db.execute(
-        "SELECT count(*) FROM ranking WHERE checkpoint = ? AND name = ? AND open = 1 "
-        "AND value >= ?",
-        (checkpoint, order.score_name, value),
-    ).fetchone()[0]
-    percentile = 100.0 * max(total - above, 0) / max(total, 1)
-    return Why(
-        strategy=order.strategy,
-        score_name=order.score_name,
-        score=value,
-        percentile=percentile,
-        parts=parts,
-        sentence=(
-            f"Its {order.score_name.replace('_', ' ')} of {value:.3g} is higher than that of "
-            f"{percentile:.0f} % of the {total} scored images of the pool."
-        ),
-    )
-
-
-def _tally(db: sqlite3.Connection, name: str) -> int:
-    row = db.execute("SELECT n FROM tallies WHERE name = ?", (name,)).fetchone()
-    return 0 if row is None else int(row[0])

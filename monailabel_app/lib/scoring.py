@@ -11,7 +11,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
@@ -48,6 +48,9 @@ _FIRST = 4
 """Images scored while somebody waits for the first sample."""
 
 _STOP_SECONDS = 10.0
+
+_Result: TypeAlias = tuple[StoredScore, bytes | None, bytes | None]
+"""Scores, embedding and information."""
 
 
 class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no types
@@ -185,8 +188,10 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
     def _score(self, model: Predictor, checkpoint: int, images: Sequence[PoolImage]) -> None:
         """Score images and store the results in one transaction."""
         contents: list[tuple[PoolImage, str]] = []
-        scores: dict[str, StoredScore] = {}
+        scores: dict[str, _Result] = {}
         for image in images:
+            if self._stopped.is_set():
+                break
             try:
                 digest = digest_of(self._store.folder.image(image.path))
             except (OSError, InvalidNameError) as error:
@@ -198,20 +203,21 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             if not known:
                 scores[digest] = self._result(model, image)
         with self._store.index.write() as db:
-            for digest, score in scores.items():
-                store_score(db, checkpoint, digest, score)
+            for digest, result in scores.items():
+                store_score(db, checkpoint, digest, *result)
             store_contents(db, contents)
 
-    def _result(self, model: Predictor, image: PoolImage) -> StoredScore:
-        """The scores of one image, or why it has none."""
+    def _result(self, model: Predictor, image: PoolImage) -> _Result:
+        """What one pass of the network says about an image, or why it says nothing."""
         try:
-            prediction = model(self._store.folder.image(image.path))
+            found = model.score(self._store.folder.image(image.path))
         except (ImageError, NonFiniteError) as error:
             logger.warning("image %s is not scored: %s", image.id, error)
             skipped = {**self._status.skipped, image.id: str(error)}
             self._update(skipped=skipped)
-            return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error))
-        return StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(prediction.scores))
+            return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error)), None, None
+        score = StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(found.scores))
+        return score, found.embedding.tobytes(), found.information.tobytes()
 
     def _update(self, **changes: Any) -> None:
         """Replace the status as a whole: readers see one or the other."""

@@ -89,6 +89,17 @@ class ServedModel:
                 self._loaded = (stamp, predictor.load(path))
             return self._loaded[1]
 
+    def learned_until(self) -> float:
+        """Up to when labels of the studies may be in the served checkpoint, seconds since 1970.
+
+        The one that was there at first knows none of them.
+
+        Raises:
+            CheckpointError: The file is no checkpoint this code can use.
+        """
+        name = self._pointer().files[-1]
+        return 0.0 if name is None else self._file(name).stat().st_mtime
+
     def labels(self) -> Mapping[str, int]:
         """Class number by name of the served checkpoint."""
         return self.predictor().labels

@@ -11,11 +11,21 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from lfusion.acquisition import random_score
 from monailabel_app.lib.errors import RequestError
-from monailabel_app.lib.queue import LabellingQueue, Offer, Order
+from monailabel_app.lib.planning import BatchPlanning
+from monailabel_app.lib.queue import LabellingQueue, Offer
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.why import Order
 
 _MAX_CLIENT_ID = 200
+
+_PLANNED_DESCRIPTIONS = {
+    "information_gain": "The batch whose labels together tell the model most; no near-duplicates",
+    "egad": "Of the most uncertain images those least like the labelled ones",
+    "coreset": "The open image that looks least like the labelled ones; needs no model that works",
+    "typiclust": "A typical image of the largest group without a label; for the first labels",
+    "stratified_random": "At random, but from each kind of image in proportion",
+}
 
 
 class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
@@ -26,20 +36,23 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
         queue: The pool.
         served: The model whose scores count.
         scoring: Makes scores that are missing, after a retraining or for new images.
+        planning: Makes the batches of an order that is planned.
     """
 
     def __init__(
-        self, order: Order, queue: LabellingQueue, served: ServedModel, scoring: PoolScoring
+        self,
+        order: Order,
+        queue: LabellingQueue,
+        served: ServedModel,
+        scoring: PoolScoring,
+        planning: BatchPlanning,
     ) -> None:
-        super().__init__(
-            "An open image at random; repeatable with a `seed`"
-            if order.score_name is None
-            else f"The open image with the highest {order.score_name}"
-        )
+        super().__init__(_description(order))
         self.order = order
         self._queue = queue
         self._served = served
         self._scoring = scoring
+        self._planning = planning
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Offer an image, and lease it to the client.
@@ -61,7 +74,7 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
             LFusionError: Scores were missing and could not be made.
         """
         client_id = checked_client_id(request.get("client_id"))
-        complete = self._scoring.ensure()
+        complete = self.ensure()
         offer = self._offer(request, client_id)
         while offer is None and not complete and self._scoring.score_first():
             offer = self._offer(request, client_id)
@@ -84,10 +97,29 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
             answer["lease"] = offer.lease.model_dump()
         return answer
 
+    def ensure(self) -> bool:
+        """See to it that the pool is scored and, where the order asks for it, planned.
+
+        Returns:
+            Whether all of it is scored.
+        """
+        complete = self._scoring.ensure()
+        if self.order.planned:
+            self._planning.ensure(self.order.strategy)
+        return complete
+
     def _offer(self, request: Mapping[str, Any], client_id: str | None) -> Offer | None:
         seed = request.get("seed")
         start = random_score("", seed if isinstance(seed, int) else secrets.randbits(32))
         return self._queue.offer(self.order, self._served.checkpoint_id, client_id, start)
+
+
+def _description(order: Order) -> str:
+    if order.planned:
+        return _PLANNED_DESCRIPTIONS[order.strategy]
+    if order.score_name is None:
+        return "An open image at random; repeatable with a `seed`"
+    return f"The open image with the highest {order.score_name}"
 
 
 def checked_client_id(client_id: object) -> str | None:

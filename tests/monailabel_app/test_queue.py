@@ -21,7 +21,8 @@ from monailabel_app.lib.index.results import (
     store_score,
 )
 from monailabel_app.lib.leases import LEASE_SECONDS, Leases
-from monailabel_app.lib.queue import LabellingQueue, Order
+from monailabel_app.lib.queue import LabellingQueue
+from monailabel_app.lib.why import Order
 
 SCORE = "epistemic_per_sqrt_area"
 EPISTEMIC = Order("epistemic", SCORE)

@@ -12,10 +12,12 @@ from lfusion.protocol import INFO_KEY
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.leases import Leases
-from monailabel_app.lib.queue import LabellingQueue, Order
+from monailabel_app.lib.planning import BatchPlanning
+from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import QueueStrategy
+from monailabel_app.lib.why import ORDERS
 
 KEY = "epistemic_per_sqrt_area"
 
@@ -55,7 +57,8 @@ def score_of(store: StudiesDatastore, image_id: str) -> dict[str, Any]:
 def strategy_over(store: StudiesDatastore, served: ServedModel) -> QueueStrategy:
     """The most uncertain image first."""
     queue = LabellingQueue(store.index, Leases(store.index))
-    return QueueStrategy(Order("epistemic", KEY), queue, served, PoolScoring(served, store))
+    scoring, planning = PoolScoring(served, store), BatchPlanning(store.index, served)
+    return QueueStrategy(ORDERS["epistemic"], queue, served, scoring, planning)
 
 
 class TestScoringAndRanking:
@@ -67,7 +70,7 @@ class TestScoringAndRanking:
         assert (status["status"], status["done"], status["total"]) == ("done", 4, 4)
         for image_id in store.list_images():
             score = score_of(store, image_id)
-            expected = served.predictor()(Path(store.get_image_uri(image_id))).scores
+            expected = served.predictor().score(Path(store.get_image_uri(image_id))).scores
             assert score["checkpoint_id"] == served.checkpoint_id
             assert score["scores"] == pytest.approx(dict(expected))
         with store.index.write() as db:

@@ -1,8 +1,7 @@
-"""The studies folder behind MONAI Label's datastore interface."""
+"""The studies folder behind MONAI Label's datastore interface: all that changes it."""
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import shutil
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 
 from lfusion.image.formats import stem_of, suffix_of
@@ -20,31 +18,20 @@ from monailabel_app.lib.datastore.folder import StudiesFolder
 from monailabel_app.lib.datastore.imported import import_stock_index
 from monailabel_app.lib.datastore.journal import AsideEntry, ImageEntry, ImageRemoved, LabelRemoved
 from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of
-from monailabel_app.lib.datastore.listing import (
-    all_objects,
-    image_info,
-    image_row,
-    label_info,
-    labelled_pairs,
-    tallies,
-)
+from monailabel_app.lib.datastore.listing import image_row
+from monailabel_app.lib.datastore.reader import StudiesReader, tag_text
 from monailabel_app.lib.datastore.reconcile import Reconciler
 from monailabel_app.lib.datastore.saving import LabelSaver
 from monailabel_app.lib.datastore.scan import is_image_name
 from monailabel_app.lib.datastore.watch import FolderWatch
-from monailabel_app.lib.errors import (
-    ConflictError,
-    InvalidNameError,
-    RequestError,
-    UnknownNameError,
-)
+from monailabel_app.lib.errors import ConflictError, InvalidNameError, UnknownNameError
 from monailabel_app.lib.index import recovered_index
 from monailabel_app.lib.names import check_image_id
 
 logger = logging.getLogger(__name__)
 
 
-class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no types
+class StudiesDatastore(StudiesReader):
     """A local folder of images and their labels.
 
     Args:
@@ -62,8 +49,8 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
         auto_reload: bool,
         read_only: bool,
     ) -> None:
-        self.folder = StudiesFolder(Path(studies))
-        self.index = recovered_index(self.folder.state / "index.sqlite")
+        folder = StudiesFolder(Path(studies))
+        super().__init__(folder, recovered_index(folder.state / "index.sqlite"))
         self.ledger = Ledger(self.folder, self.index)
         self.saver = LabelSaver(self.ledger, labels)
         self._reconciler = Reconciler(self.ledger)
@@ -76,125 +63,21 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
         if auto_reload:
             self._watch = FolderWatch(self.folder.root, self._reconciler)
 
+    # The methods are those of MONAI Label's `Datastore`, but `close` and `set_aside`.
+
     def close(self) -> None:
         """Stop watching and end the connections."""
         if self._watch is not None:
             self._watch.stop()
         self.index.close()
 
-    def image_path(self, image_id: str) -> Path:
-        """The file of an image.
-
-        Args:
-            image_id: As clients name it.
-
-        Returns:
-            An absolute path inside the folder.
-
-        Raises:
-            UnknownNameError: No image of the folder has this id.
-        """
-        with self.index.read() as db:
-            row = image_row(db, image_id)
-        if row is None:
-            raise UnknownNameError(f"there is no image {image_id[:80]!r} in the datastore")
-        return self.folder.image(row["path"])
-
-    # What follows is MONAI Label's interface; see its `Datastore` for each.
-
-    def name(self) -> str:
-        """The name that somebody gave to the studies."""
-        return self._text("name", "new-dataset")
-
     def set_name(self, name: str) -> None:
         """Give the studies a name."""
         self._set_text("name", name)
 
-    def description(self) -> str:
-        """What somebody said of the studies."""
-        return self._text("description", "New Dataset")
-
     def set_description(self, description: str) -> None:
         """Say something of the studies."""
         self._set_text("description", description)
-
-    def datalist(self) -> list[dict[str, Any]]:
-        """Image and final label of each labelled image, as absolute paths."""
-        with self.index.read() as db:
-            return labelled_pairs(db, self.folder)
-
-    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
-        """Label id by tag."""
-        with self.index.read() as db:
-            rows = db.execute(
-                "SELECT tag FROM labels JOIN images ON image = number WHERE id = ? AND present",
-                (image_id,),
-            ).fetchall()
-        return {tag: image_id for (tag,) in rows}
-
-    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
-        """The label id, or "" without a label of this tag."""
-        return self.get_labels_by_image_id(image_id).get(_text_of(tag), "")
-
-    def get_image(self, image_id: str, params: Any = None) -> io.BytesIO | None:
-        """The content of an image file, or None when there is none."""
-        uri = self.get_image_uri(image_id)
-        return io.BytesIO(Path(uri).read_bytes()) if uri else None
-
-    def get_image_uri(self, image_id: str) -> str:
-        """The path of an image, or "" when there is none."""
-        try:
-            return str(self.image_path(image_id))
-        except (UnknownNameError, InvalidNameError):
-            return ""
-
-    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
-        """The content of a label file, or None when there is none."""
-        uri = self.get_label_uri(label_id, label_tag)
-        return io.BytesIO(Path(uri).read_bytes()) if uri else None
-
-    def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        """The path of a label, or "" when there is none."""
-        tag = _text_of(label_tag)
-        with self.index.read() as db:
-            row = current_label(db, label_id, tag)
-        return "" if row is None else str(self.folder.label(tag, row["file"]))
-
-    def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What clients stored with an image, its score, and its path."""
-        with self.index.read() as db:
-            row = image_row(db, image_id)
-            return {} if row is None else image_info(db, self.folder, row)
-
-    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        """What clients stored with a label."""
-        with self.index.read() as db:
-            row = current_label(db, label_id, _text_of(label_tag))
-            return {} if row is None else label_info(db, row)
-
-    def get_labeled_images(
-        self, label_tag: str | None = None, labels: list[str] | None = None
-    ) -> list[str]:
-        """The ids of the images with a final label."""
-        return self._ids("state = 'labelled'")
-
-    def get_unlabeled_images(
-        self, label_tag: str | None = None, labels: list[str] | None = None
-    ) -> list[str]:
-        """The ids of the images without one."""
-        return self._ids("state IN ('open', 'skipped', 'flagged')")
-
-    def list_images(self) -> list[str]:
-        """The ids of all images."""
-        return self._ids("state <> 'gone'")
-
-    def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """Refuse: the folder itself is the archive.
-
-        Raises:
-            RequestError: Always.
-        """
-        raise RequestError("the studies are not packed into one file; copy their folder")
 
     def refresh(self) -> None:
         """Look through the folder."""
@@ -253,7 +136,7 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
         """Keep a label, replacing the one of the same image and tag; see `LabelSaver.save`."""
-        tag, source = _text_of(label_tag), Path(label_filename)
+        tag, source = tag_text(label_tag), Path(label_filename)
         if tag in MAP_TAGS:
             self.saver.save_map(image_id, source, tag, label_info or {})
         else:
@@ -266,7 +149,7 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
         Raises:
             LabelNotFoundException: There is none.
         """
-        tag = _text_of(label_tag)
+        tag = tag_text(label_tag)
         with self.ledger.writing() as db:
             row = current_label(db, label_id, tag)
             if row is None:
@@ -296,7 +179,7 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
         Raises:
             LabelNotFoundException: There is none.
         """
-        tag = _text_of(label_tag)
+        tag = tag_text(label_tag)
         with self.index.write() as db:
             row = current_label(db, label_id, tag)
             if row is None:
@@ -323,38 +206,6 @@ class StudiesDatastore(Datastore):  # type: ignore[misc]  # MONAI Label has no t
             entry = AsideEntry(image=image_id, aside=aside, note=reason)
             self.ledger.carry_out(db, entry)
 
-    def status(self) -> dict[str, Any]:
-        """How many images there are, and how many labels by tag."""
-        with self.index.read() as db:
-            return tallies(db)
-
-    def json(self) -> dict[str, Any]:
-        """All images and labels, in the form of MONAI Label's own index."""
-        with self.index.read() as db:
-            objects = all_objects(db, self.folder)
-        return {
-            "name": self.name(),
-            "description": self.description(),
-            "images_dir": ".",
-            "labels_dir": "labels",
-            "objects": objects,
-        }
-
-    def _ids(self, condition: str) -> list[str]:
-        with self.index.read() as db:
-            rows = db.execute(f"SELECT id FROM images WHERE {condition} ORDER BY path").fetchall()
-        return [image_id for (image_id,) in rows]
-
-    def _text(self, key: str, otherwise: str) -> str:
-        with self.index.read() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return otherwise if row is None else str(row[0])
-
     def _set_text(self, key: str, value: str) -> None:
         with self.index.write() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def _text_of(tag: str) -> str:
-    """A tag as text; MONAI Label also passes members of an enumeration."""
-    return str(getattr(tag, "value", tag))

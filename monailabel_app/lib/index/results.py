@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lfusion.acquisition import STRATEGIES
+from lfusion.acquisition import PLANNED, STRATEGIES
 from lfusion.protocol import StoredScore
 
-RANKED = frozenset(name for name in STRATEGIES.values() if name is not None)
+RANKED = frozenset(name for name in (*STRATEGIES.values(), *PLANNED.values()) if name is not None)
 """The scores that strategies sort by; the others are stored, but not in order."""
 
 _UNSCORED = """
@@ -107,7 +107,14 @@ def store_contents(db: sqlite3.Connection, contents: Iterable[tuple[PoolImage, s
         _rank(db, "images.number = ?", image.number)
 
 
-def store_score(db: sqlite3.Connection, checkpoint: int, digest: str, score: StoredScore) -> None:
+def store_score(
+    db: sqlite3.Connection,
+    checkpoint: int,
+    digest: str,
+    score: StoredScore,
+    embedding: bytes | None = None,
+    information: bytes | None = None,
+) -> None:
     """Store a score, and rank all images of this content by it.
 
     Args:
@@ -115,11 +122,21 @@ def store_score(db: sqlite3.Connection, checkpoint: int, digest: str, score: Sto
         checkpoint: Its number.
         digest: SHA-256 of the image's file.
         score: Its scores, or why it has none.
+        embedding: How it looks, float32; without one no batch is planned with the image.
+        information: What its label would tell, float32, packed.
     """
     db.execute(
-        "INSERT OR REPLACE INTO results (checkpoint, sha256, scores, unreadable) "
-        "VALUES (?, ?, ?, ?)",
-        (checkpoint, digest, json.dumps(score.scores), score.unreadable),
+        "INSERT OR REPLACE INTO results "
+        "(checkpoint, sha256, scores, unreadable, embedding, information) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            checkpoint,
+            digest,
+            json.dumps(score.scores),
+            score.unreadable,
+            embedding,
+            information,
+        ),
     )
     _rank(db, "images.sha256 = ?", digest)
 

@@ -7,7 +7,7 @@ which images are offered, and `tallies` holds the numbers of images by state.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """In `PRAGMA user_version`; an index of another one is made anew from journal and files."""
 
 SCHEMA = """
@@ -81,7 +81,7 @@ CREATE TABLE results (
     scores TEXT NOT NULL,
     unreadable TEXT,
     embedding BLOB,                         -- float32
-    information BLOB,                       -- float32, [weights, rank]
+    information BLOB,                       -- float32, packed upper triangle
     PRIMARY KEY (checkpoint, sha256)
 );
 CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
@@ -101,9 +101,17 @@ CREATE TABLE plans (
     strategy TEXT NOT NULL,
     place INTEGER NOT NULL,
     image INTEGER NOT NULL REFERENCES images (number) ON DELETE CASCADE,
+    value REAL NOT NULL,
     PRIMARY KEY (checkpoint, strategy, place)
 ) WITHOUT ROWID;
 CREATE INDEX plans_by_image ON plans (image);
+
+CREATE TABLE plan_states (
+    checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
+    strategy TEXT NOT NULL,
+    pool TEXT NOT NULL,                     -- what the plan was made from
+    PRIMARY KEY (checkpoint, strategy)
+) WITHOUT ROWID;
 
 CREATE TABLE tallies (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 
@@ -120,6 +128,10 @@ CREATE TRIGGER image_moved AFTER UPDATE ON images WHEN OLD.state <> NEW.state BE
     INSERT INTO tallies VALUES ('state ' || NEW.state, 1)
         ON CONFLICT (name) DO UPDATE SET n = n + 1;
     UPDATE ranking SET open = (NEW.state = 'open') WHERE image = NEW.number;
+END;
+CREATE TRIGGER image_labelled AFTER UPDATE ON images
+    WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
+    INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
 END;
 CREATE TRIGGER image_changed AFTER UPDATE ON images
     WHEN OLD.present < NEW.present OR (OLD.sha256 IS NOT NULL AND NEW.sha256 IS NULL) BEGIN

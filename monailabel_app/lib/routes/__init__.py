@@ -1,8 +1,8 @@
-"""Our routes, placed ahead of MONAI Label's under the same addresses, one topic a module.
+"""Our routes in place of MONAI Label's, under the same addresses, one topic a module.
 
-Each is a plain `def`, so that the web framework runs it in a thread: MONAI
-Label's own are `async def` around synchronous work, and one slow inference
-holds up every other request.
+Each runs in a thread: as a plain `def` in one of the web framework's, inference
+in one of its own (see `capacity`). MONAI Label's own are `async def` around
+synchronous work, and one slow inference holds up every other request.
 """
 
 from fastapi import APIRouter
@@ -12,6 +12,7 @@ from monailabel_app.lib.routes import (
     datastore,
     infer,
     info,
+    labels,
     model,
     ohif,
     proxy,
@@ -30,6 +31,7 @@ for _topic in (
     train,
     model,
     datastore,
+    labels,
     session,
     ohif,
     proxy,

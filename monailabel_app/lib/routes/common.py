@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Form, UploadFile
+from fastapi.responses import FileResponse
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
+from monailabel.utils.others.generic import get_mime_type
+from pydantic import AfterValidator
 
 from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
 from monailabel_app.lib.errors import RequestError, UnknownNameError
@@ -23,7 +26,25 @@ AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
 Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 Params = Annotated[str, Form()]
-JsonParams = Annotated[dict[str, Any] | None, Body()]
+
+
+def storable(value: Any) -> Any:
+    """Refuse what Python takes for JSON and others do not: NaN, infinities, half characters.
+
+    Args:
+        value: What `json.loads` returned.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: It holds such a value.
+    """
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    return value
+
+
+JsonParams = Annotated[dict[str, Any] | None, Body(), AfterValidator(storable)]
 
 
 def known(kind: str, name: str) -> None:
@@ -36,30 +57,48 @@ def known(kind: str, name: str) -> None:
     Raises:
         UnknownNameError: There is none; the message lists those there are.
     """
-    names = app_instance().info()[kind]
+    names = app_instance().fixed_info()[kind]
     if name not in names:
         raise UnknownNameError(f"expected one of {', '.join(names)}; got {name[:80]!r}")
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """The form field `params`.
+def json_object(text: str, field: str = "params") -> dict[str, Any]:
+    """A form field that holds a JSON object.
 
     Args:
         text: JSON, or nothing.
+        field: Its name.
 
     Returns:
         The object.
 
     Raises:
-        RequestError: It is no JSON object.
+        RequestError: It is no JSON object, or holds what cannot be kept as JSON.
     """
     try:
-        value = json.loads(text or "{}")
-    except ValueError as error:
-        raise RequestError(f"expected params as a JSON object; {error}") from error
+        value = storable(json.loads(text or "{}"))
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"expected {field} as a JSON object; {error}") from error
     if not isinstance(value, dict):
-        raise RequestError(f"expected params as a JSON object; got {text[:80]!r}")
+        raise RequestError(f"expected {field} as a JSON object; got {text[:80]!r}")
     return value
+
+
+def file_answer(path: str) -> FileResponse:
+    """A file of the studies as an answer.
+
+    Args:
+        path: Inside the studies.
+
+    Returns:
+        The file under its own name.
+
+    Raises:
+        UnknownNameError: It was removed from the folder.
+    """
+    if not Path(path).is_file():
+        raise UnknownNameError(f"the file {Path(path).name!r} is no longer in the studies")
+    return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name)
 
 
 def split_name(filename: str | None) -> tuple[str, str]:

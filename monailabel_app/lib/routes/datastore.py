@@ -1,23 +1,24 @@
-"""Images and labels."""
+"""The images, and the listing of all that is there."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Query, UploadFile
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
 from monailabel.endpoints.user.auth import DEFAULT_USER
-from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
-from pydantic import ValidationError
+from monailabel.utils.others.generic import file_checksum
 
-from lfusion.protocol import MAP_TAGS, LabelVersion, SavedLabel, Submission
-from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.names import check_image_id
 from monailabel_app.lib.routes.common import (
+    Admin,
     Annotator,
     AnyUser,
     Params,
+    file_answer,
     json_object,
     received,
     split_name,
@@ -26,48 +27,16 @@ from monailabel_app.lib.thumbnails import thumbnail_png
 
 router = APIRouter(tags=["Datastore"])
 
-
-@router.put("/datastore/label")
-def save_label(
-    user: Annotator,
-    image: str,
-    label: Annotated[UploadFile, File()],
-    params: Params = "{}",
-    tag: str = "",
-) -> SavedLabel:
-    """Keep a label: checked against its image, versioned, and acknowledged when it is on disk."""
-    if tag in MAP_TAGS:
-        raise RequestError(f"expected the tag of a label; {tag!r} is a map that inference writes")
-    try:
-        submission = Submission.model_validate(json_object(params))
-    except ValidationError as error:
-        raise RequestError(f"expected params of a label; {error.errors()[0]['msg']}") from error
-    author = None if user == DEFAULT_USER else user.username
-    instance = app_instance()
-    with received(label) as sent:
-        saved: SavedLabel = instance.datastore().saver.save(
-            image, sent, tag or DefaultLabelTag.FINAL.value, submission, author
-        )
-    instance.on_save_label(image, saved.label)
-    return saved
+_CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
 
-@router.get("/versions")
-def label_versions(user: AnyUser, image: str) -> list[LabelVersion]:
-    """The versions of the final label of an image, the oldest first."""
-    versions: list[LabelVersion] = app_instance().datastore().saver.versions(image)
-    return versions
-
-
-@router.get("/thumbnail")
-def thumbnail(
-    user: AnyUser, image: str, size: Annotated[int, Query(ge=16, le=512)] = 128
-) -> Response:
-    """A small PNG of an image; its longer side has `size` pixels."""
-    path = app_instance().datastore().image_path(image)
-    content = thumbnail_png(path, path.stat().st_mtime_ns, size)
-    headers = {"cache-control": "private, max-age=300"}
-    return Response(content, media_type="image/png", headers=headers)
+@router.get("/datastore/")
+def listing(user: AnyUser, output: Literal["train", "stats", "all"] = "stats") -> Response:
+    """How much is there; every image with its labels; or the pairs to train with."""
+    store = app_instance().datastore()
+    read = {"all": store.json, "train": store.datalist, "stats": store.status}[output]
+    # Plain JSON already: the framework's own encoder would take seconds for a large pool.
+    return Response(json.dumps(read()), media_type="application/json")
 
 
 @router.put("/datastore/", include_in_schema=False)
@@ -84,3 +53,59 @@ def add_image(
     name = image or split_name(file.filename)[0]
     with received(file) as sent:
         return {"image": store.add_image(check_image_id(name), str(sent), info)}
+
+
+@router.delete("/datastore/", include_in_schema=False)
+@router.delete("/datastore/image")
+def remove_image(user: Admin, id: str) -> dict[str, str]:
+    """Delete an image with its labels and their versions."""
+    app_instance().datastore().remove_image(id)
+    return {}
+
+
+@router.get("/datastore/image")
+def download_image(user: AnyUser, image: str) -> FileResponse:
+    """The file of an image."""
+    return file_answer(str(app_instance().datastore().image_path(image)))
+
+
+@router.head("/datastore/image")
+def check_image(user: AnyUser, image: str, check_sum: str = "") -> None:
+    """Whether there is an image, and its file is the one that the client knows."""
+    path = app_instance().datastore().image_path(image)
+    algorithm, _, digest = check_sum.rpartition(":")
+    algorithm = algorithm or _CHECKSUMS[0]
+    if algorithm not in _CHECKSUMS:
+        raise RequestError(
+            f"expected a checksum ALGORITHM:DIGEST with one of {', '.join(_CHECKSUMS)}; got "
+            f"{check_sum[:80]!r}"
+        )
+    if not path.is_file() or (digest and file_checksum(path, algorithm) != f"{algorithm}:{digest}"):
+        raise UnknownNameError(f"there is no image {image[:80]!r} with this content")
+
+
+@router.get("/datastore/image/info")
+def image_info(user: AnyUser, image: str) -> dict[str, Any]:
+    """What clients stored with an image, its path and its score."""
+    info: dict[str, Any] = app_instance().datastore().get_image_info(image)
+    if not info:
+        raise UnknownNameError(f"there is no image {image[:80]!r} in the datastore")
+    return info
+
+
+@router.put("/datastore/image/info")
+def update_image_info(user: Annotator, image: str, info: Params = "{}") -> None:
+    """Store more with an image."""
+    author = {} if user == DEFAULT_USER else {"user": user.username}
+    app_instance().datastore().update_image_info(image, {**json_object(info, "info"), **author})
+
+
+@router.get("/thumbnail")
+def thumbnail(
+    user: AnyUser, image: str, size: Annotated[int, Query(ge=16, le=512)] = 128
+) -> Response:
+    """A small PNG of an image; its longer side has `size` pixels."""
+    path = app_instance().datastore().image_path(image)
+    content = thumbnail_png(path, path.stat().st_mtime_ns, size)
+    headers = {"cache-control": "private, max-age=300"}
+    return Response(content, media_type="image/png", headers=headers)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
@@ -20,6 +22,7 @@ from urllib3.fields import RequestField
 from lfusion.image import read_mask
 from lfusion.image.formats import DICOM_SUFFIXES, suffix_of
 from lfusion.image.read import read_frame_count
+from monailabel_app.lib.capacity import predictions
 from monailabel_app.lib.dicomweb.segmentation import write_segmentation
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.infer.request import frame_asked
@@ -33,7 +36,7 @@ _OURS = ("model", "image", "image_id", "session")
 
 
 @router.post("/infer/{model}")
-def infer(
+async def infer(
     user: AnyUser,
     model: str,
     image: str = "",
@@ -43,6 +46,18 @@ def infer(
     output: Literal["image", "json", "all", "dicom_seg"] | None = None,
 ) -> Response:
     """Predict an image of the datastore, of a session, or one sent along."""
+    work = partial(_infer, model, image, session_id, params, file, output)
+    return await to_thread.run_sync(work, limiter=predictions)
+
+
+def _infer(
+    model: str,
+    image: str,
+    session_id: str,
+    params: str,
+    file: UploadFile | None,
+    output: str | None,
+) -> Response:
     given = {key: value for key, value in json_object(params).items() if key not in _OURS}
     if output == "dicom_seg":
         return _dicom_seg(model, image, given)

@@ -40,7 +40,7 @@ def queue(
     strategies = instance.strategies()
     name = strategy or next(iter(strategies))
     known("strategies", name)
-    instance.pool_scoring.ensure()
+    strategies[name].ensure()
     listing: QueueMessage = instance.queue.listing(
         strategies[name].order, instance.served.checkpoint_id, limit
     )

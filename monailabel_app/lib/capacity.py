@@ -1,0 +1,27 @@
+"""How many predictions run at a time, and how the processor is shared among all that runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import torch
+from anyio import CapacityLimiter
+
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+AT_ONCE = min(_CORES, 4)
+"""Predictions at a time: more would only share the same cores and finish later, all of them."""
+
+SWITCH_SECONDS = 0.0005
+"""How long one thread of Python may keep the others waiting. Answering takes a few turns, and each
+turn waits for every thread that prepares a prediction; the default, 5 ms, adds up."""
+
+predictions = CapacityLimiter(AT_ONCE)
+"""Threads for predictions only, so that no number of them keeps other requests from a thread."""
+
+
+def share_cores() -> None:
+    """Let predictions that run together use each core once, and answers come between them."""
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), _CORES // AT_ONCE)))
+    sys.setswitchinterval(SWITCH_SECONDS)

@@ -1,0 +1,113 @@
+"""Labels: saved, read, described and removed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, UploadFile
+from fastapi.responses import FileResponse
+from monailabel.endpoints.user.auth import DEFAULT_USER
+from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.utils.app import app_instance
+from pydantic import ValidationError
+
+from lfusion.protocol import MAP_TAGS, LabelVersion, SavedLabel, Submission
+from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.routes.common import (
+    Admin,
+    Annotator,
+    AnyUser,
+    Params,
+    file_answer,
+    json_object,
+    received,
+)
+
+router = APIRouter(tags=["Datastore"])
+
+
+@router.put("/datastore/label")
+def save_label(
+    user: Annotator,
+    image: str,
+    label: Annotated[UploadFile, File()],
+    params: Params = "{}",
+    tag: str = "",
+) -> SavedLabel:
+    """Keep a label: checked against its image, versioned, and acknowledged when it is on disk."""
+    if tag in MAP_TAGS:
+        raise RequestError(f"expected the tag of a label; {tag!r} is a map that inference writes")
+    try:
+        submission = Submission.model_validate(json_object(params))
+    except ValidationError as error:
+        raise RequestError(f"expected params of a label; {error.errors()[0]['msg']}") from error
+    author = None if user == DEFAULT_USER else user.username
+    instance = app_instance()
+    with received(label) as sent:
+        saved: SavedLabel = instance.datastore().saver.save(
+            image, sent, tag or DefaultLabelTag.FINAL.value, submission, author
+        )
+    instance.on_save_label(image, saved.label)
+    return saved
+
+
+@router.get("/datastore/label")
+def download_label(user: AnyUser, label: str, tag: str) -> FileResponse:
+    """The file of a label or map."""
+    return file_answer(_label_file(label, tag))
+
+
+@router.head("/datastore/label")
+def check_label(user: AnyUser, image: str, tag: str) -> None:
+    """Whether an image has a label of this tag."""
+    _label_file(image, tag)
+
+
+@router.delete("/datastore/label")
+def remove_label(user: Admin, id: str, tag: str) -> dict[str, str]:
+    """Delete a label; its versions are kept."""
+    app_instance().datastore().remove_label(id, tag)
+    return {}
+
+
+@router.get("/datastore/label/info")
+def label_info(user: AnyUser, label: str, tag: str) -> dict[str, Any]:
+    """What clients stored with a label."""
+    info: dict[str, Any] = app_instance().datastore().get_label_info(label, tag)
+    if not info:
+        raise _unknown(label, tag)
+    return info
+
+
+@router.put("/datastore/label/info")
+def update_label_info(user: Annotator, label: str, tag: str, info: Params = "{}") -> None:
+    """Store more with a label."""
+    author = {} if user == DEFAULT_USER else {"user": user.username}
+    given = {**json_object(info, "info"), **author}
+    app_instance().datastore().update_label_info(label, tag, given)
+
+
+@router.put("/datastore/updatelabelinfo", include_in_schema=False)
+def update_label_info_as_before(
+    user: Annotator, label: str, tag: str, params: Params = "{}"
+) -> None:
+    """The same, as older clients of MONAI Label ask for it."""
+    update_label_info(user, label, tag, params)
+
+
+@router.get("/versions")
+def label_versions(user: AnyUser, image: str) -> list[LabelVersion]:
+    """The versions of the final label of an image, the oldest first."""
+    versions: list[LabelVersion] = app_instance().datastore().saver.versions(image)
+    return versions
+
+
+def _label_file(image_id: str, tag: str) -> str:
+    path: str = app_instance().datastore().get_label_uri(image_id, tag)
+    if not path:
+        raise _unknown(image_id, tag)
+    return path
+
+
+def _unknown(image_id: str, tag: str) -> UnknownNameError:
+    return UnknownNameError(f"there is no label {tag[:80]!r} of an image {image_id[:80]!r}")
