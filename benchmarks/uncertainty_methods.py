@@ -28,7 +28,6 @@ from lfusion.predictor.steps import (
     uncertainty_maps,
     unfamiliarity_map,
 )
-from lfusion.training.train import CURVATURE_SAMPLES
 from lfusion.uncertainty import (
     Covariance,
     Curvature,
@@ -39,6 +38,7 @@ from lfusion.uncertainty import (
     decompose,
     fit_prior_precision,
 )
+from lfusion.uncertainty.curvature import CURVATURE_SAMPLES
 from lfusion.uncertainty.decomposition import entropy
 from lfusion.uncertainty.gauge import contrast_basis
 from lfusion.uncertainty.observation import observe
