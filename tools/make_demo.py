@@ -22,7 +22,7 @@ from PIL import Image
 from lfusion.acquisition import STRATEGIES
 from lfusion.image import Case, Dataset, UltrasoundImage
 from lfusion.predictor import Predictor, load
-from lfusion.protocol import InferResult, Latencies
+from lfusion.protocol import Abnormality, InferResult, Latencies
 from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import adopt, principal_modes, walk
 
@@ -33,6 +33,7 @@ IMAGES = ("0013", "0004", "0016", "0012", "0008", "0003")
 STEPS = (-2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0)
 """Along a mode, in standard deviations: one bit each."""
 MODES = 3
+SIMULATED = "(This scan is simulated; the model knows real ones.)"
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     entries = [_write(predictor, cases[f"phantom_{number}"]) for number in IMAGES]
     index = {
         "strategies": {name: key for name, key in STRATEGIES.items() if key is not None},
-        "epistemic_scale": max(entry["map_steps"]["epistemic"] for entry in entries) * 255,
+        "epistemic_scale": predictor.checkpoint.calibration.bands["epistemic"][1],
         "mode_steps": STEPS,
         "cases": entries,
     }
@@ -72,9 +73,13 @@ def _write(predictor: Predictor, case: Case) -> dict[str, Any]:
         scores=dict(prediction.scores),
         percentiles=dict(prediction.percentiles),
         biometry=None if prediction.biometry is None else prediction.biometry.as_dict(),
+        angle=None if prediction.angle is None else prediction.angle.as_dict(),
+        areas={name: area.as_dict() for name, area in prediction.areas.items()},
         pixel_size_mm=prediction.pixel_size_mm,
         checkpoint_id=prediction.checkpoint_id,
         maps={},
+        abnormality=_told(prediction.abnormality),
+        regions=list(prediction.regions),
         latencies=Latencies(read=0.0, predict=0.0, write=0.0, total=0.0),
     )
     return {
@@ -85,6 +90,14 @@ def _write(predictor: Predictor, case: Case) -> dict[str, Any]:
         "variance_shares": [mode.variance_share for mode in modes],
         "result": result.model_dump(mode="json"),
     }
+
+
+def _told(abnormality: Abnormality | None) -> Abnormality | None:
+    """The same, and why: the model is right that phantoms are unlike the scans it knows."""
+    if abnormality is None:
+        return None
+    sentence = f"{abnormality.sentence} {SIMULATED}"
+    return abnormality.model_copy(update={"sentence": sentence})
 
 
 def _write_map(path: Path, values: NDArray[np.float32]) -> float:

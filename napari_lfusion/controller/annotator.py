@@ -74,6 +74,7 @@ class Annotator:
         self.link.refused.connect(self._on_refused)
         self.link.state_changed.connect(self._say)
         self.postman.changed.connect(self._say)
+        self.postman.back.connect(self.queue.refresh)
 
     @property
     def status(self) -> str:
@@ -200,6 +201,8 @@ class Annotator:
         if outcome == "submitted":
             self.training.count_submission()
         self._say()
+        if self.postman.away:  # that was told already
+            return
         if self.advance and outcome != "released":
             self.session.next_case()
         else:

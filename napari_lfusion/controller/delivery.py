@@ -24,6 +24,8 @@ class Postman:
 
     changed = Signal(int)
     """Number of corrections that the server does not have yet."""
+    back = Signal()
+    """The server has everything that waited."""
 
     def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
         self.waiting = 0
@@ -31,6 +33,11 @@ class Postman:
         self._clock = clock
         self._attempts = 0
         self._next_at: float | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the last attempt failed: asking for more would only fail again."""
+        return self._attempts > 0
 
     def count(self) -> None:
         """Look what waits, such as after connecting; it is sent at the next tick."""
@@ -69,6 +76,7 @@ class Postman:
         sent = [delivery for delivery in deliveries if delivery.saved is not None]
         if sent and before and not self.waiting:
             self._link.told.emit("the server is back; everything is sent")
+            self.back.emit()
 
     def _on_failed(self, error: LFusionError) -> None:
         self._attempts += 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 from lfusion.biometry import AngleOfProgression, HeadBiometry
 from lfusion.protocol import InferResult, Why
 from napari_lfusion.core.measure import Change
@@ -64,16 +68,16 @@ def two_signals(result: InferResult | None) -> str:
     """
     if result is None:
         return "This server gives no uncertainty: look at the whole outline."
-    epistemic = _highest(result.percentiles, "epistemic")
-    aleatoric = _highest(result.percentiles, "aleatoric")
+    epistemic = _percentile(result, "epistemic")
+    aleatoric = _percentile(result, "aleatoric")
     if epistemic is None or aleatoric is None:
         return "This model is not calibrated: compare the maps, not the numbers."
     learn = "please correct: the model can learn this"
     ambiguous = "the image itself is ambiguous: skip or flag"
     if epistemic >= HIGH and aleatoric >= HIGH:
-        return f"Both signals are high. Where it is unfamiliar, {learn}; elsewhere {ambiguous}."
+        return f"Both signals are high. Where epistemic is high, {learn}; elsewhere {ambiguous}."
     if epistemic >= HIGH:
-        return f"Unfamiliar to the model ({epistemic:.0f} % of images are less so): {learn}."
+        return f"New to the model ({epistemic:.0f} % of images are less so): {learn}."
     if aleatoric >= HIGH:
         return f"Hard to see ({aleatoric:.0f} % of images are clearer): {ambiguous}."
     return "Both signals are low: a look at the outline will do."
@@ -131,7 +135,7 @@ def change_line(change: Change) -> str:
     return f"changed {area}" + ("" if delta is None else f", ΔHC {delta:+.1f} mm")
 
 
-def interval_line(biometry: dict[str, object] | None) -> str:
+def interval_line(biometry: Mapping[str, Any] | None) -> str:
     """The interval of the proposal's head circumference.
 
     Args:
@@ -140,12 +144,15 @@ def interval_line(biometry: dict[str, object] | None) -> str:
     Returns:
         A short line, empty without an interval.
     """
-    ends = None if biometry is None else biometry.get("hc_mm_interval")
-    level = None if biometry is None else biometry.get("interval_level")
-    if not isinstance(ends, list | tuple) or len(ends) != 2:
+    if biometry is None or biometry.get("interval_level") is None:
         return ""
-    share = f"{100 * level:.0f} %: " if isinstance(level, float) else ""
-    return f"{share}{float(ends[0]):.1f} to {float(ends[1]):.1f} mm"
+    share = f"{100 * biometry['interval_level']:.0f} %"
+    for unit, digits in (("mm", 1), ("px", 0)):
+        ends = biometry.get(f"hc_{unit}_interval")
+        if ends is not None:
+            low, high = (f"{end:.{digits}f}" for end in ends)
+            return f"of the proposal: {low} to {high} {unit} in {share} of scans"
+    return ""
 
 
 def unusual_line(result: InferResult | None) -> str:
@@ -159,7 +166,26 @@ def unusual_line(result: InferResult | None) -> str:
     """
     if result is None or result.abnormality is None:
         return ""
-    return result.abnormality.sentence
+    return f"{result.abnormality.sentence} p = {result.abnormality.p_value:.2g}"
+
+
+def places_line(result: InferResult | None) -> str:
+    """The places that are as unusual as an unusual image, by kind.
+
+    Args:
+        result: Of the proposal.
+
+    Returns:
+        A short line, empty without such places.
+    """
+    if result is None or result.abnormality is None:
+        return ""
+    rate = result.abnormality.false_alarm_rate
+    places = [region for region in result.regions if region.p_value <= rate]
+    counts = Counter(region.kind for region in places)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    least = min((region.p_value for region in places), default=1.0)
+    return f"Unusual places: {kinds} (p from {least:.2g})" if places else ""
 
 
 def why_line(why: Why | None) -> str:
@@ -181,6 +207,6 @@ def why_line(why: Why | None) -> str:
     return f"{why.score_name or why.strategy} {why.score:.3g}{share}"
 
 
-def _highest(percentiles: dict[str, float], term: str) -> float | None:
-    found = [value for name, value in percentiles.items() if name.startswith(term)]
-    return max(found, default=None)
+def _percentile(result: InferResult, term: str) -> float | None:
+    """Of the score that the queue goes by, so that the panel says nothing else than the queue."""
+    return result.percentiles.get(f"{term}_per_sqrt_area")

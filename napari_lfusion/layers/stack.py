@@ -63,10 +63,8 @@ class LayerStack:
             mask: What to edit; copied.
             epistemic_scale: Upper end of the epistemic scale, nats.
         """
-        if self._case is None or units_of(self._case) != units_of(case):
-            # one layer after the other would mix units, of which napari warns each time
-            self.clear()
         self._case = case
+        self._set_units(case)
         self._set_limits(case, 1 + len(labels), epistemic_scale)
         self._content = {
             Role.IMAGE: case.image.pixels,
@@ -97,15 +95,6 @@ class LayerStack:
         for layer in layers.values():
             if layer is not None:
                 layer.visible = False
-
-    def clear(self) -> None:
-        """Take all layers of ours away; those of the annotator stay."""
-        for role in BUILDERS:
-            layer = find(self._viewer, role)
-            if layer is not None:
-                self._viewer.layers.remove(layer)
-        self._hidden = {}
-        self._case, self._content, self._stale, self.limits = None, {}, set(), {}
 
     @property
     def alive(self) -> bool:
@@ -202,6 +191,13 @@ class LayerStack:
             self._stale.add(Role.ALTERNATIVE)
             self._fill(Role.ALTERNATIVE)
         layer.visible = mask is not None
+
+    def _set_units(self, case: OpenCase) -> None:
+        """In all layers at once, before the next frame: napari warns of units that are mixed."""
+        for role in BUILDERS:
+            layer = find(self._viewer, role)
+            if layer is not None:
+                layer.units = units_of(case)
 
     def _set_limits(self, case: OpenCase, classes: int, epistemic_scale: float | None) -> None:
         maps = {role: case.proposal.maps.get(role.value) for role in MAPS}

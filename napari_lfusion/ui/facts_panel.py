@@ -11,6 +11,7 @@ from napari_lfusion.controller.sentences import (
     change_line,
     head_line,
     interval_line,
+    places_line,
     two_signals,
     unusual_line,
     why_line,
@@ -35,6 +36,11 @@ class FactsPanel(QWidget):
         self._angle = label("", "figure")
         self._change = label("", "quiet")
         self._unusual = label()
+        self._places = label("", "quiet")
+        self._places.setToolTip(
+            "unfamiliar: unlike normal images; unlearned: more labels would settle it; "
+            "ambiguous: the image leaves it open"
+        )
         self._advice = label()
         layout = column(
             self._title,
@@ -45,6 +51,7 @@ class FactsPanel(QWidget):
             self._change,
             framed(self._advice, "advice"),
             self._unusual,
+            self._places,
             parent=self,
         )
         layout.setSpacing(3)
@@ -59,6 +66,7 @@ class FactsPanel(QWidget):
         self._why.setText(f"Why this one: {why_line(case.offer.why)}")
         self._advice.setText(two_signals(result))
         self._set(self._unusual, unusual_line(result))
+        self._set(self._places, places_line(result))
         self._set(self._interval, interval_line(result.biometry if result else None))
 
     def _on_measured(self, measured: Measured | None) -> None:

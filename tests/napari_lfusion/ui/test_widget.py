@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QLineEdit, QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from lfusion.image import UltrasoundImage
 from napari_lfusion.core.http import Account, HttpBackend
@@ -25,34 +23,6 @@ pytestmark = pytest.mark.skipif(
     reason="no screen to open a window on: run under xvfb-run",
 )
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1400, 900)
-    window = viewer.window._qt_window
-    window.activateWindow()
-    # Qt gives shortcuts to an active window alone, and a bare X server makes none active by itself
-    if not window.isActiveWindow():
-        QApplication.setActiveWindow(window)
-    return viewer
-
-
-@pytest.fixture
-def widget(viewer: Any, tmp_path: Path) -> AnnotatorWidget:
-    made = AnnotatorWidget(viewer, tmp_path)
-    made.annotator.advance = False
-    viewer.window.add_dock_widget(made, name="L-FUSION", area="right")
-    return made
-
-
-@pytest.fixture
-def wait(qtbot: Any, widget: AnnotatorWidget) -> Callable[[Callable[[], bool]], None]:
-    def until(condition: Callable[[], bool]) -> None:
-        qtbot.waitUntil(condition, timeout=30_000)
-
-    return until
 
 
 @pytest.fixture
