@@ -130,8 +130,10 @@ def test_evaluate_compares_with_foreign_images_and_writes_the_report(
     heads: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     json_file, page = tmp_path / "figures.json", tmp_path / "report.html"
-    outputs = ["--json", json_file, "--report", page, "--checkpoint", tiny_checkpoint]
-    shown = run("evaluate", heads, "--ood", heads / "images", *outputs)
+    outputs: list[str | Path] = ["--json", json_file, "--report", page]
+    shown = run(
+        "evaluate", heads, "--ood", heads / "images", "--checkpoint", tiny_checkpoint, *outputs
+    )
     content = json.loads(json_file.read_text())
     assert set(content["ood"]["images"]) == set(content["failure"])
     assert len(content["ood_images"]["images"]) == 13
