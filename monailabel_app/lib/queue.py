@@ -12,9 +12,11 @@ from monailabel_app.lib.index.results import RANKED, known_checkpoint
 from monailabel_app.lib.leases import FREE, HELD, Leases
 from monailabel_app.lib.why import Order, explain, tally
 
-_PLANNED = (
-    "SELECT image FROM plans JOIN images ON number = image WHERE checkpoint = :checkpoint "
-    "AND strategy = :strategy AND state = 'open' AND {lease} ORDER BY place LIMIT 1"
+_PLANNED = (  # a file that was exchanged since has no result, or another one
+    "SELECT image FROM plans JOIN images ON number = image "
+    "JOIN results ON results.checkpoint = plans.checkpoint AND results.sha256 = images.sha256 "
+    "WHERE plans.checkpoint = :checkpoint AND strategy = :strategy AND state = 'open' "
+    "AND unreadable IS NULL AND {lease} ORDER BY place LIMIT 1"
 )
 _BY_SCORE = (
     "SELECT image FROM ranking WHERE checkpoint = :checkpoint AND name = :name "
@@ -185,7 +187,8 @@ def _parts(order: Order, counts: dict[str, int]) -> list[str]:
         unplanned = f"images.number NOT IN (SELECT image {plan})"
         parts = [
             f"JOIN (SELECT image AS planned, place {plan}) ON planned = images.number "
-            "WHERE state = 'open' ORDER BY place LIMIT :limit",
+            "WHERE state = 'open' AND results.sha256 IS NOT NULL AND unreadable IS NULL "
+            "ORDER BY place LIMIT :limit",
             scored.format(unplanned=f"AND {unplanned}"),
         ]
     else:

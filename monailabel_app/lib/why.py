@@ -28,7 +28,7 @@ _PLANNED_SENTENCES = {
         "gets its share of the labels."
     ),
 }
-_UNPLANNED = " The next batch is still being planned."
+_UNPLANNED = " It is not in the batch that is planned so far."
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lfusion.acquisition import PLANNED
 from lfusion.protocol import INFO_KEY
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.jobs import TrainingJobs
@@ -54,11 +55,13 @@ def score_of(store: StudiesDatastore, image_id: str) -> dict[str, Any]:
     return score
 
 
-def strategy_over(store: StudiesDatastore, served: ServedModel) -> QueueStrategy:
-    """The most uncertain image first."""
+def strategy_over(
+    store: StudiesDatastore, served: ServedModel, name: str = "epistemic"
+) -> QueueStrategy:
+    """A strategy with a queue of its own."""
     queue = LabellingQueue(store.index, Leases(store.index))
     scoring, planning = PoolScoring(served, store), BatchPlanning(store.index, served)
-    return QueueStrategy(ORDERS["epistemic"], queue, served, scoring, planning)
+    return QueueStrategy(ORDERS[name], queue, served, scoring, planning)
 
 
 class TestScoringAndRanking:
@@ -97,6 +100,25 @@ class TestScoringAndRanking:
             for i in store.get_unlabeled_images()
         }
         assert second["id"] == max(scores, key=scores.__getitem__)
+
+    @pytest.mark.parametrize("name", sorted(PLANNED))
+    def test_a_batch_is_planned_anew_with_each_model(
+        self, store: StudiesDatastore, served: ServedModel, heads: Path, state: Path, name: str
+    ) -> None:
+        strategy = strategy_over(store, served, name)
+        # Nothing is scored or planned yet, and already two people get two images.
+        cold = [strategy({"client_id": client}, store) for client in ("ann", "bob")]
+        first, second = (str(answer["id"]) for answer in cold if answer is not None)
+        assert first != second
+        label(store, heads, first)
+        TrainingJobs(served, state).run({"steps": 2}, store)
+        PoolScoring(served, store)({}, store)
+        BatchPlanning(store.index, served).plan(name)
+        planned = strategy({"client_id": "eve"}, store)
+        assert planned is not None
+        assert planned["id"] not in (first, second)
+        assert planned["pool"] == 3
+        assert planned["why"]["strategy"] == name
 
     def test_an_empty_pool_offers_nothing(
         self, store: StudiesDatastore, served: ServedModel, heads: Path

@@ -47,10 +47,10 @@ class PlanningPool:
 
 
 def pool_state(db: sqlite3.Connection, checkpoint_id: str) -> str:
-    """What changes when a plan may have to: labels, images, and scores while they are made."""
+    """What changes when a plan may have to: labels, the open images, and scores being made."""
     row = db.execute("SELECT * FROM checkpoints WHERE id = ?", (checkpoint_id,)).fetchone()
     generation = pool_generation(db)
-    names = ["labelling"]
+    names = ["labelling", "state open"]
     if row is not None and row["generation"] != generation:
         names.append(f"ranked {row['number']} {min(RANKED)}")
     counts = [
