@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -39,6 +40,12 @@ BATCH = 64
 _WAIT_SECONDS = 0.5
 """How long somebody waits for the first plan; a small pool takes less."""
 
+_REST = 4.0
+"""Times what a plan took: so long an older one stays in use, for a plan of 20 000 images takes up
+to 20 s of a core that those who label need, and each label asks for another."""
+
+_EGAD_LABELLED = 200
+"""Labelled images, drawn at random, of which EGAD's mean similarity is taken."""
 
 _Planner: TypeAlias = Callable[[PlanningPool, Sequence[str]], list[Pick]]
 """Chooses a batch among the ids of a pool's candidates."""
@@ -49,7 +56,7 @@ def _information_gain(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
 
 
 def _egad(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
-    return egad(ids, pool.entropy, pool.embeddings, BATCH, pool.labelled)
+    return egad(ids, pool.entropy, pool.embeddings, BATCH, pool.labelled[:_EGAD_LABELLED])
 
 
 def _looks(pool: PlanningPool) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
@@ -92,12 +99,13 @@ class BatchPlanning:
         self._served = served
         self._lock = threading.Lock()
         self._running: dict[str, threading.Thread] = {}
+        self._rested: dict[str, float] = {}
 
     def ensure(self, strategy: str) -> None:
         """See to it that a strategy has a plan of the pool as it is.
 
-        While one that is older is renewed, it stays in use; for the very first one the caller
-        waits a moment.
+        While one that is older is renewed, and a while before, it stays in use; for the very
+        first one the caller waits a moment.
 
         Args:
             strategy: Its name, one of `PLANNERS`.
@@ -107,6 +115,8 @@ class BatchPlanning:
             before = planned_from(db, checkpoint_id, strategy)
             if before == pool_state(db, checkpoint_id):
                 return
+        if before is not None and time.monotonic() < self._rested.get(strategy, 0.0):
+            return
         with self._lock:
             thread = self._running.get(strategy)
             if thread is None or not thread.is_alive():
@@ -137,7 +147,10 @@ class BatchPlanning:
 
     def _background(self, strategy: str) -> None:
         """A failure leaves the strategy with its older plan, or with its order without one."""
+        began = time.monotonic()
         try:
             self.plan(strategy)
         except (LFusionError, OSError, sqlite3.Error):
             logger.exception("no batch could be planned for %s", strategy)
+        took = time.monotonic() - began
+        self._rested[strategy] = began + (1 + _REST) * took
