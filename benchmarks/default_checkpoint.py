@@ -18,10 +18,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.stats import rankdata, spearmanr
 
 from lfusion.checkpoint import Checkpoint, default_checkpoint_path
 from lfusion.evaluation import ImageResult, evaluate
+from lfusion.evaluation.metrics import auroc, spearman
 from lfusion.image import Case, Dataset
 from lfusion.predictor import Predictor
 from lfusion.training.data import load_sample, to_grid, with_background
@@ -32,26 +32,18 @@ TEMPERATURES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 WORST = 0.15
 
 
-def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
-    """Return the chance that a positive outscores a negative; ties count half (Mann-Whitney)."""
-    ranks, marks = rankdata(scores), np.asarray(positive)
-    positives, negatives = int(marks.sum()), int((~marks).sum())
-    above = float(ranks[marks].sum()) - positives * (positives + 1) / 2
-    return above / (positives * negatives)
-
-
 def score_table(images: Sequence[ImageResult]) -> Table:
     """Tabulate how each score goes with the Dice."""
     dice = np.array([image.dice for image in images])
-    worst = [bool(bad) for bad in dice <= np.quantile(dice, WORST)]
+    worst = dice <= np.quantile(dice, WORST)
     table = Table("image score", "median", "Spearman with Dice", f"AUROC of the worst {WORST:.0%}")
     for name in images[0].scores:
-        values = [image.scores[name] for image in images]
+        values = np.array([image.scores[name] for image in images])
         table.add_row(
             name,
             f"{np.median(values):.2e}",
-            f"{spearmanr(values, dice).statistic:+.2f}",
-            f"{auroc(values, worst):.2f}",
+            f"{float(spearman(values, dice)):+.2f}",
+            f"{float(auroc(values, worst)):.2f}",
         )
     return table
 

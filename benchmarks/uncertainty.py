@@ -5,7 +5,7 @@ folder and used again by the next run. Each method then predicts HC18 test, four
 should find foreign, and phantoms with and without a lesion.
 
     python benchmarks/uncertainty.py --data ../shared/data --weights ../shared/weights/FILE
-        --work DIR [--seeds 3] [--images 30] [--only SEED BUDGET]
+        --work DIR [--seeds 3] [--images 30] [--only SEED BUDGET] [--plot FILE]
 
 `--only` measures one part, so that a second process may take another; without it, all parts are
 measured and the tables printed.
@@ -27,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from uncertainty_methods import COSTLY, Method, Methods, Output
+from uncertainty_plot import plot_findings
 from uncertainty_tables import write_tables
 
 from lfusion.biometry import measure_head
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=30)
     parser.add_argument("--only", nargs=2, metavar=("SEED", "BUDGET"))
+    parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -196,7 +198,10 @@ def main() -> None:
         for budget in BUDGETS
         for seed in range(arguments.seeds)
     }
-    write_tables({part: json.loads(file.read_text()) for part, file in files.items()})
+    parts = {part: json.loads(file.read_text()) for part, file in files.items()}
+    write_tables(parts)
+    if arguments.plot:
+        plot_findings(parts, arguments.plot)
 
 
 if __name__ == "__main__":

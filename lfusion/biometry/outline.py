@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, find_objects
+from scipy.ndimage import binary_fill_holes
 from scipy.spatial import ConvexHull
 from skimage.measure import find_contours, label
 
@@ -35,6 +35,24 @@ MIN_SOLIDITY = 0.9
 _SECTORS = 72
 _CUT_OFF = "less than half of the {}'s outline is inside the image"
 _NOT_ELLIPTIC = "the outline is not an ellipse: {}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """The largest region of a structure.
+
+    Attributes:
+        filled: the region without holes, in a box around all that lies above the level: what
+            follows costs by area.
+        probability: in that box.
+        corner: of the box in the image, (row, column).
+        image: shape of the image.
+    """
+
+    filled: BoolMap
+    probability: NDArray[np.float64]
+    corner: tuple[int, int]
+    image: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,24 +105,23 @@ def trace_outline(foreground: NDArray[Any], structure: str, max_residual: float)
         NonFiniteError: the probabilities hold NaN or infinity.
         ValueError: the array is no such map.
     """
-    probability = _as_probability(foreground, structure)
-    region = _largest_region(probability)
+    region = _largest_region(_as_probability(foreground, structure))
     if region is None:
         return f"no {structure} found in the image"
-    area = int(region.sum())
+    area = int(region.filled.sum())
     if area < MIN_AREA_PX:
         return f"the {structure} region is too small: {area} px, at least {MIN_AREA_PX} are needed"
-    contour = _outer_contour(probability, region)
+    contour = _outer_contour(region)
     ellipse = fit_ellipse(contour)
     if ellipse is None:
         cut_off = _CUT_OFF.format(structure)
         return _NOT_ELLIPTIC.format("no ellipse fits it") if contour.size else cut_off
-    refusal = _shape_refusal(contour, region, ellipse, max_residual)
+    refusal = _shape_refusal(contour, region.filled, ellipse, max_residual)
     return refusal.format(structure) if refusal else Outline(contour, ellipse)
 
 
-def _as_probability(foreground: NDArray[Any], structure: str) -> NDArray[np.float64]:
-    """The map as float64 in [0, 1], whichever of the accepted kinds it is."""
+def _as_probability(foreground: NDArray[Any], structure: str) -> NDArray[np.floating[Any]]:
+    """The map as floats in [0, 1], whichever of the accepted kinds it is."""
     if foreground.ndim != 2:
         raise ValueError(f"expected one map [height, width], got shape {foreground.shape}")
     if foreground.dtype.kind in "bui":
@@ -115,44 +132,46 @@ def _as_probability(foreground: NDArray[Any], structure: str) -> NDArray[np.floa
                 f"pass `mask == number of the {structure}`"
             )
         return np.asarray(foreground != 0, dtype=np.float64)
-    probability: NDArray[np.float64] = foreground.astype(np.float64)
-    if not np.isfinite(probability).all():
+    low, high = (foreground.min(), foreground.max()) if foreground.size else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise NonFiniteError(f"expected finite {structure} probabilities, got NaN or infinity")
-    if ((probability < -1e-6) | (probability > 1 + 1e-6)).any():
+    if low < -1e-6 or high > 1 + 1e-6:
         raise ValueError(
             f"expected {structure} probabilities in [0, 1], got values from "
-            f"{probability.min():g} to {probability.max():g}: pass probabilities, not logits"
+            f"{low:g} to {high:g}: pass probabilities, not logits"
         )
-    return probability
+    return foreground
 
 
-def _largest_region(probability: NDArray[np.float64]) -> BoolMap | None:
+def _largest_region(probability: NDArray[np.floating[Any]]) -> _Region | None:
     """The largest connected region with its holes filled; None if there is none."""
-    regions = label(  # type: ignore[no-untyped-call]
-        probability > CONTOUR_LEVEL, connectivity=2
-    )
-    sizes = np.bincount(regions.ravel())[1:]
-    if sizes.size == 0:
+    above = probability > CONTOUR_LEVEL
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    if rows.size == 0:
         return None
-    number = int(sizes.argmax()) + 1
-    box = find_objects(regions, number)[number - 1]  # filling costs by area
-    filled = np.zeros(regions.shape, bool)
-    filled[box] = binary_fill_holes(regions[box] == number)
-    return filled
+    corner = (max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0))
+    box = np.s_[corner[0] : int(rows[-1]) + 2, corner[1] : int(columns[-1]) + 2]
+    regions = label(above[box], connectivity=2)  # type: ignore[no-untyped-call]
+    largest = int(np.bincount(regions.ravel())[1:].argmax()) + 1
+    filled: BoolMap = binary_fill_holes(regions == largest)
+    inside: NDArray[np.float64] = probability[box].astype(np.float64)
+    return _Region(filled, inside, corner, probability.shape)
 
 
-def _outer_contour(probability: NDArray[np.float64], region: BoolMap) -> Points:
+def _outer_contour(region: _Region) -> Points:
     """Sub-pixel outer contour of the region, without the part that the image edge cuts."""
-    if min(probability.shape) < 2:
+    if min(region.image) < 2:
         return np.empty((0, 2))
     # Holes are filled and other regions emptied, so that only the outer border crosses
     # the level; 8-connected regions share no interpolated edge, so it does not move.
     just_inside = CONTOUR_LEVEL + 1e-6
-    filled = np.where(region, np.maximum(probability, just_inside), probability)
-    lone = np.where(~region & (probability > CONTOUR_LEVEL), 0.0, filled)
+    filled = np.where(
+        region.filled, np.maximum(region.probability, just_inside), region.probability
+    )
+    lone = np.where(~region.filled & (region.probability > CONTOUR_LEVEL), 0.0, filled)
     pieces: list[Points] = find_contours(lone, CONTOUR_LEVEL)  # type: ignore[no-untyped-call]
-    points: Points = np.concatenate([*pieces, np.empty((0, 2))])
-    last = np.array(probability.shape) - 1
+    points: Points = np.concatenate([*pieces, np.empty((0, 2))]) + region.corner
+    last = np.array(region.image) - 1
     visible = ((points >= BORDER_PX) & (points <= last - BORDER_PX)).all(axis=1)
     return np.asarray(points[visible])
 

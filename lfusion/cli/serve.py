@@ -85,7 +85,7 @@ def serve(
         MONAI_LABEL_SESSION_PATH=str(state / "sessions"),
     )
     # Before the long imports: a port in use is told now, and nobody else gets it meanwhile.
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         _run(listener)
 
 
@@ -103,10 +103,18 @@ def _run(listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; connections wait in it until the server is ready."""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; connections wait in it until the server is ready.
+
+    Args:
+        host: Address of this machine.
+        port: TCP port.
+
+    Raises:
+        BadArgumentError: The address is not free, or none of this machine.
+    """
     try:
-        return socket.create_server(
+        listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
     except OSError as error:
@@ -114,6 +122,10 @@ def _listen(host: str, port: int) -> socket.socket:
             f"expected a free address; cannot listen on {host}, port {port}: {error.strerror}; "
             "another server may run there: choose another --port"
         ) from error
+    # asyncio does it only for sockets that it made; without it, each answer on a connection that
+    # is kept open waits 40 ms for the client to acknowledge the answer's first packet.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _check_host(host: str, token_file: Path | None) -> None:

@@ -157,5 +157,6 @@ def _inside(sector: Tensor, values: Tensor) -> Tensor:
 
 def _moments(values: Tensor, inside: Tensor) -> Tensor:
     """Return mean and standard deviation [2 · channels] over the cells inside."""
-    cells = values[0].flatten(1)[:, inside.flatten() > 0]
-    return torch.cat((cells.mean(1), cells.std(1, correction=0)))
+    cells = values[0].movedim(0, -1)[inside > 0]  # rows lie together in channels-last memory
+    variance, mean = torch.var_mean(cells, 0, correction=0)
+    return torch.cat((mean, variance.sqrt()))

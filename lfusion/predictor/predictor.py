@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,6 +22,7 @@ from lfusion.predictor.prediction import Prediction
 from lfusion.predictor.steps import (
     GridMaps,
     calibrated_scores,
+    most_probable,
     native_maps,
     native_probabilities,
     plain_scores,
@@ -102,7 +102,7 @@ class Predictor:
         measured = self.measured(seen, probabilities, source.pixel_size_mm)
         native = native_maps(maps, shape)
         return Prediction(
-            mask=probabilities.argmax(0).astype(np.uint8),
+            mask=most_probable(probabilities),
             probabilities=probabilities,
             epistemic=native["epistemic"],
             aleatoric=native["aleatoric"],

@@ -20,7 +20,7 @@ from lfusion.predictor.unusual import (
     region_score_name,
     strongest_region,
 )
-from lfusion.types import Probabilities
+from lfusion.types import LabelMap, Probabilities
 from lfusion.uncertainty import Calibration, Decomposition
 
 GridMaps: TypeAlias = Mapping[str, NDArray[np.float32]]
@@ -64,8 +64,17 @@ def signals_of(seen: Fields, reference: Reference | None) -> dict[str, float]:
 def plain_scores(maps: GridMaps, terms: Decomposition) -> dict[str, float]:
     """Return the scores that need no calibration."""
     probabilities = terms.probabilities[0].cpu().numpy()
-    mask = probabilities.argmax(0).astype(np.uint8)
+    mask = most_probable(probabilities)
     return image_scores({name: maps[name] for name in TERMS}, probabilities, mask)
+
+
+def most_probable(probabilities: Probabilities) -> LabelMap:
+    """Return the most probable class at each place, the lower number where two are equal."""
+    if len(probabilities) == 2:  # one pass in place of argmax's slow one over a first axis
+        foreground: LabelMap = np.greater(probabilities[1], probabilities[0]).astype(np.uint8)
+        return foreground
+    numbers: LabelMap = np.argmax(probabilities, 0).astype(np.uint8)
+    return numbers
 
 
 def calibrated_scores(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label, sum_labels
+from scipy.ndimage import find_objects, label
 
 from lfusion.protocol import Abnormality, RegionKind, UnusualRegion
 from lfusion.types import FloatMap
@@ -87,10 +87,8 @@ def judge(
 
 def strongest_region(values: FloatMap, threshold: float) -> float:
     """Return the largest sum of a map over a connected region above a threshold, per pixel."""
-    regions, count = label(values > threshold)
-    if not count:
-        return 0.0
-    return float(sum_labels(values, regions, range(1, count + 1)).max() / values.size)
+    _, shares, _ = _summed(values, threshold)
+    return float(shares.max(initial=0.0))
 
 
 def unusual_regions(
@@ -123,14 +121,11 @@ def _regions(
     name: str,
     shape: tuple[int, int],
 ) -> list[UnusualRegion]:
-    regions, count = label(values > calibration.bands[name][1])
-    numbers = range(1, count + 1)
-    sums = sum_labels(values, regions, numbers) / values.size
-    cells = sum_labels(np.ones_like(values), regions, numbers)
+    regions, shares, cells = _summed(values, calibration.bands[name][1])
     pixels = shape[0] * shape[1]
     scale = np.array(shape) / values.shape
     found = []
-    for box, share, size in zip(find_objects(regions), sums, cells, strict=True):
+    for box, share, size in zip(find_objects(regions), shares, cells, strict=True):
         low = np.floor([box[0].start, box[1].start] * scale).astype(int)
         high = np.ceil([box[0].stop, box[1].stop] * scale).astype(int)
         found.append(
@@ -143,3 +138,13 @@ def _regions(
             )
         )
     return found
+
+
+def _summed(
+    values: FloatMap, threshold: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.intp]]:
+    """Return regions above a threshold, the share of each in the map's mean, and their cells."""
+    regions, _ = label(values > threshold)
+    numbers = regions.ravel()
+    shares = np.bincount(numbers, values.ravel())[1:] / values.size
+    return regions, shares, np.bincount(numbers)[1:]
