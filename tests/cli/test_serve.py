@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lfusion.cli import app
+from lfusion.cli.serve import listen
 
 
 def error_of(*options: str) -> str:
@@ -60,3 +61,12 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         assert f"port {port}: Address already in use" in error_of(
             "--studies", str(tmp_path), "--port", port
         )
+
+
+def test_an_answer_on_an_open_connection_waits_for_no_acknowledgement() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
