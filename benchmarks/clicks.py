@@ -25,8 +25,9 @@ from lfusion.image import Case, Dataset
 from lfusion.uncertainty.conditioning import UNSAID, correct, on_grid
 from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import adopt
+from lfusion.uncertainty.smooth import with_smooth_error
 
-LEADS = (0.5, 4.0)
+LEADS = (0.5, 1.0, 4.0)
 NOISES = (0.1, 0.5)
 
 
@@ -46,9 +47,11 @@ def measure(model: Checkpoint, case: Case) -> dict[str, float]:
     )
     features = model.network.features(pixels)
     head = model.network.head(features, sector)
+    weights = ContrastDistribution.of_weights(head, features, model.posterior.covariance)
     ways = {
         "of": ContrastDistribution.of(head),
-        "of_weights": ContrastDistribution.of_weights(head, features, model.posterior.covariance),
+        "of_weights": weights,
+        "with_smooth_error": with_smooth_error(weights),
     }
     size, cells = tuple(reference.shape), (sector.shape[-2], sector.shape[-1])
     before = adopt(ways["of"].logits, (size[0], size[1]))

@@ -17,7 +17,7 @@ class RememberedPossibilities:
     """The least recently used ones are forgotten; several threads may ask.
 
     Args:
-        capacity_bytes: Of all tensors. The shipped model needs 4 MB for an image.
+        capacity_bytes: Of all tensors. The shipped model needs 7 MB for an image.
     """
 
     def __init__(self, capacity_bytes: int = 256 * 2**20) -> None:
@@ -47,5 +47,5 @@ class RememberedPossibilities:
 
 
 def _bytes(seen: Possibilities) -> int:
-    tensors = (seen.head.mean, seen.head.factor, seen.head.residual, seen.weights.factor)
+    tensors = (seen.head.mean, seen.head.factor, seen.head.residual, seen.learnt.factor)
     return sum(tensor.nbytes for tensor in tensors)
