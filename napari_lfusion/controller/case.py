@@ -86,6 +86,7 @@ class CaseController:
             effort: Work that went into it before.
         """
         self.editor.end()
+        self.measurement.clear()
         self.case, self.info = case, info
         self.effort = Effort() if effort is None else effort
         self.alternative = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from lfusion.biometry import AngleOfProgression, Ellipse, HeadBiometry
 from napari_lfusion.core.regions import Region
+from napari_lfusion.layers import LayerStack, Role
 
 FRAME_MARGIN_PX = 6
 """Room around a region, so that the frame covers none of it."""
@@ -37,12 +37,12 @@ def ellipse_corners(ellipse: Ellipse) -> NDArray[np.float64]:
 
 
 def draw_measurements(
-    layer: Shapes, head: HeadBiometry | None, angle: AngleOfProgression | None
+    stack: LayerStack, head: HeadBiometry | None, angle: AngleOfProgression | None
 ) -> None:
     """Draw what was measured; what was not measured is not drawn.
 
     Args:
-        layer: Its content is replaced.
+        stack: The content of its measurements is replaced.
         head: Its ellipse.
         angle: Its two legs, from the symphysis' long axis to the tangent of the head.
     """
@@ -52,37 +52,42 @@ def draw_measurements(
     if angle is not None and angle.superior and angle.inferior and angle.touch:
         legs = [angle.superior, angle.inferior], [angle.inferior, angle.touch]
         shapes.extend((np.array(leg, float), "line") for leg in legs)
-    _replace(layer, shapes, edge_width=0.7)
+    _replace(stack, Role.MEASUREMENT, shapes, edge_width=0.7)
 
 
-def draw_frame(layer: Shapes, region: Region | None) -> None:
+def draw_frame(stack: LayerStack, region: Region | None) -> None:
     """Draw a frame around a region, or none.
 
     Args:
-        layer: Its content is replaced.
+        stack: The content of its frame is replaced.
         region: In pixels.
     """
     if region is None:
-        _replace(layer, [], edge_width=0.5)
+        stack.drawn.empty(Role.REGION)
         return
     top, left, bottom, right = region.box
     top, left = top - FRAME_MARGIN_PX, left - FRAME_MARGIN_PX
     bottom, right = bottom - 1 + FRAME_MARGIN_PX, right - 1 + FRAME_MARGIN_PX
     frame = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
-    _replace(layer, [(frame, "rectangle")], edge_width=0.5)
+    _replace(stack, Role.REGION, [(frame, "rectangle")], edge_width=0.5)
 
 
 def _replace(
-    layer: Shapes, shapes: list[tuple[NDArray[np.float64], str]], edge_width: float
+    stack: LayerStack,
+    role: Role,
+    shapes: list[tuple[NDArray[np.float64], str]],
+    edge_width: float,
 ) -> None:
-    if len(layer.data):
-        layer.data = []
-    if shapes:
-        layer.add(
-            [corners for corners, _ in shapes],
-            shape_type=[kind for _, kind in shapes],
-            edge_width=edge_width,
-            edge_color=layer.current_edge_color,
-            face_color="transparent",
-        )
+    stack.drawn.empty(role)
+    if not shapes:
+        return
+    layer = stack.layer(role)
+    layer.add(
+        [corners for corners, _ in shapes],
+        shape_type=[kind for _, kind in shapes],
+        edge_width=edge_width,
+        edge_color=layer.current_edge_color,
+        face_color="transparent",
+    )
     layer.selected_data = set()
+    stack.drawn.show(role)

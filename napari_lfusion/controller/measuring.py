@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from psygnal import Signal
@@ -60,7 +60,10 @@ def measure_mask(
 
 
 class LiveMeasurement:
-    """Measures again whenever it is told that the mask changed.
+    """Measures again whenever it is told that the mask changed, one mask at a time.
+
+    A mask that changes while another is measured waits, and only the newest does: a measurement
+    for each dab would take the time from the painting.
 
     Args:
         stack: Where it is drawn.
@@ -77,9 +80,10 @@ class LiveMeasurement:
         """Whether it is drawn."""
         self._stack = stack
         self._requests = requests
+        self._next: Callable[[], Measured] | None = None
 
     def update(self, case: OpenCase, labels: Mapping[str, int], mask: LabelMap) -> None:
-        """Measure; what was asked before is dropped.
+        """Measure.
 
         Args:
             case: The open one.
@@ -87,16 +91,14 @@ class LiveMeasurement:
             mask: [height, width] on screen; copied.
         """
         size, proposal, copy = case.image.pixel_size_mm, case.proposal.mask, mask.copy()
-        self._requests.ask(
-            _TOPIC,
-            lambda: measure_mask(proposal, copy, dict(labels), size),
-            self._show,
-            self._on_failed,
-        )
+        self._next = lambda: measure_mask(proposal, copy, dict(labels), size)
+        if _TOPIC not in self._requests.topics:
+            self._go_on()
 
     def clear(self) -> None:
-        """Nothing is measured: no case is open."""
+        """Nothing is measured: no case is open, or another one will be."""
         self._requests.drop(_TOPIC)
+        self._next = None
         self.latest = None
         self.changed.emit(None)
 
@@ -105,18 +107,25 @@ class LiveMeasurement:
         self.visible = not self.visible
         self._draw()
 
+    def _go_on(self) -> None:
+        if self._next is not None:
+            work, self._next = self._next, None
+            self._requests.ask(_TOPIC, work, self._show, self._on_failed)
+
     def _show(self, measured: Measured) -> None:
         self.latest = measured
         self._draw()
         self.changed.emit(measured)
+        self._go_on()
 
     def _on_failed(self, error: LFusionError) -> None:
         self.latest = None
         self.changed.emit(None)
+        self._go_on()
 
     def _draw(self) -> None:
         if not self._stack.alive:  # an answer that came after the window was closed
             return
         shown = self.latest if self.visible else None
         head = None if shown is None else shown.change.after
-        draw_measurements(self._stack.shapes, head, None if shown is None else shown.angle)
+        draw_measurements(self._stack, head, None if shown is None else shown.angle)

@@ -107,12 +107,15 @@ class Pointer:
         ]
 
     def _draw(self) -> None:
+        if not self.clicks:
+            self._stack.drawn.empty(Role.CLICKS)
+            return
         layer = self._stack.points
-        layer.data = np.array([[c.row, c.column] for c in self.clicks]).reshape(-1, 2)
-        if self.clicks:
-            layer.symbol = ["cross" if c.inside else "x" for c in self.clicks]
-            layer.face_color = [INSIDE_COLOR if c.inside else OUTSIDE_COLOR for c in self.clicks]
+        layer.data = np.array([[c.row, c.column] for c in self.clicks])
+        layer.symbol = ["cross" if c.inside else "x" for c in self.clicks]
+        layer.face_color = [INSIDE_COLOR if c.inside else OUTSIDE_COLOR for c in self.clicks]
         layer.selected_data = set()
+        self._stack.drawn.show(Role.CLICKS)
 
 
 def thinned(path: list[tuple[float, float]]) -> list[tuple[float, float]]:

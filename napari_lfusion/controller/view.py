@@ -11,7 +11,7 @@ from napari_lfusion.controller.mask import MaskEditor
 from napari_lfusion.controller.review import RegionReview
 from napari_lfusion.core.case import OpenCase
 from napari_lfusion.core.regions import Region, suggested_threshold
-from napari_lfusion.layers import MAPS, LayerStack, Role
+from napari_lfusion.layers import MAPS, LayerStack, Role, see
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -67,7 +67,7 @@ class View:
         self.before = self.gated = False
         self.role = None if case is None else self._stack.visible_map
         if case is not None:
-            self._stack.labels.visible = True
+            see(self._stack.labels, True)
             self._review.begin(case.image.pixels.shape)
             self._suggest()
             self._cut()
@@ -146,8 +146,8 @@ class View:
         if self._case is None:
             return
         self.before = before
-        self._stack.layer(Role.PROPOSAL).visible = before
-        self._stack.labels.visible = not before
+        see(self._stack.layer(Role.PROPOSAL), before)
+        see(self._stack.labels, not before)
         self.changed.emit()
 
     def _suggest(self) -> None:
@@ -168,7 +168,7 @@ class View:
     def _on_region(self, region: Region | None) -> None:
         if self._case is None:
             return
-        draw_frame(self._stack.frame, region)
+        draw_frame(self._stack, region)
         if region is not None:
             self._focus(region)
 

@@ -86,21 +86,20 @@ def find_regions(values: FloatMap, threshold: float, min_area_px: int = MIN_AREA
         [2.0, 0.6]
     """
     above: BoolMap = values >= np.float32(threshold)
-    found: Any = ndimage.label(above, structure=_NEIGHBOURS)
-    pixels = np.flatnonzero(above)  # few, so that all that follows is cheap
-    numbers, count = found[0].ravel()[pixels], int(found[1])
-    areas = np.bincount(numbers, minlength=count + 1)
-    scores = np.bincount(numbers, weights=values.ravel()[pixels], minlength=count + 1)
-    kept = 1 + np.flatnonzero(areas[1:] >= min_area_px)
+    pixels = _Pixels.above(above)
+    scores = np.bincount(pixels.numbers, values[pixels.rows, pixels.columns], pixels.count + 1)
+    kept = 1 + np.flatnonzero(pixels.areas[1:] >= min_area_px)
     order = kept[np.argsort(-scores[kept], kind="stable")]
-    ranks = np.zeros(count + 1, np.int32)
+    ranks = np.zeros(pixels.count + 1, np.int32)
     ranks[order] = np.arange(1, len(order) + 1)
     ranked = np.zeros(values.shape, np.int32)
-    ranked.ravel()[pixels] = ranks[numbers]
-    boxes: list[Any] = ndimage.find_objects(ranked)
+    ranked[pixels.rows, pixels.columns] = ranks[pixels.numbers]
+    boxes, centroids = pixels.boxes[order].tolist(), pixels.centroids(values)[order].tolist()
     items = tuple(
-        _region(values, ranked, rank, float(scores[old]), int(areas[old]), box)
-        for rank, (old, box) in enumerate(zip(order.tolist(), boxes, strict=True), start=1)
+        Region(rank, float(scores[old]), int(pixels.areas[old]), tuple(box), tuple(centroid))
+        for rank, (old, box, centroid) in enumerate(
+            zip(order, boxes, centroids, strict=True), start=1
+        )
     )
     return Regions(float(threshold), above, ranked, items)
 
@@ -123,36 +122,65 @@ def suggested_threshold(values: FloatMap) -> float:
         return math.inf
     longest = max(values.shape) * LONGEST_REGION
     levels = np.quantile(doubtful, _QUANTILES).tolist()
-    for level in levels:
-        boxes = [region.box for region in find_regions(values, level).items]
-        if all(max(box[2] - box[0], box[3] - box[1]) <= longest for box in boxes):
-            return float(level)
-    return float(levels[-1])
+    short = (level for level in levels if _longest(values >= np.float32(level)) <= longest)
+    return float(next(short, levels[-1]))
 
 
-def _region(
-    values: FloatMap,
-    numbers: NDArray[np.int32],
-    number: int,
-    score: float,
-    area: int,
-    box: tuple[slice, slice],
-) -> Region:
-    rows, columns = box
-    weights = np.where(numbers[box] == number, values[box].astype(np.float64), 0.0)
-    total = weights.sum()
-    if total > 0:
-        row = float(weights.sum(axis=1) @ np.arange(rows.start, rows.stop) / total)
-        column = float(weights.sum(axis=0) @ np.arange(columns.start, columns.stop) / total)
-    else:
-        row, column = (rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2
-    return Region(
-        number,
-        score,
-        area,
-        (rows.start, columns.start, rows.stop, columns.stop),
-        (row, column),
-    )
+def _longest(above: BoolMap) -> int:
+    """Longer side of the longest region that is none too small, in pixels."""
+    pixels = _Pixels.above(above)
+    boxes = pixels.boxes[pixels.areas >= MIN_AREA_PX]
+    return int((boxes[:, 2:] - boxes[:, :2]).max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pixels:
+    """The pixels of all regions, as arrays: objects for thousands of specks would cost more.
+
+    Attributes:
+        rows: [pixels].
+        columns: [pixels].
+        numbers: [pixels], number of the pixel's region, from 1.
+        count: Number of regions.
+    """
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    numbers: NDArray[np.int32]
+    count: int
+
+    @classmethod
+    def above(cls, above: BoolMap) -> _Pixels:
+        """Of the connected regions of a mask."""
+        found: Any = ndimage.label(above, structure=_NEIGHBOURS)
+        rows, columns = np.nonzero(above)
+        return cls(rows, columns, found[0][rows, columns], int(found[1]))
+
+    @property
+    def areas(self) -> NDArray[np.intp]:
+        """[count + 1], the first is of no region and 0."""
+        return np.bincount(self.numbers, minlength=self.count + 1)
+
+    @property
+    def boxes(self) -> NDArray[np.intp]:
+        """[count + 1, 4], as `Region.box`; the first is of no region."""
+        boxes = np.tile(np.array([np.iinfo(np.intp).max] * 2 + [0] * 2), (self.count + 1, 1))
+        for side, places in enumerate((self.rows, self.columns)):
+            np.minimum.at(boxes[:, side], self.numbers, places)
+            np.maximum.at(boxes[:, side + 2], self.numbers, places + 1)
+        return boxes
+
+    def centroids(self, values: FloatMap) -> NDArray[np.float64]:
+        """[count + 1, 2], weighted by the values; a region of zeros counts evenly."""
+        weights = values[self.rows, self.columns].astype(np.float64)
+        empty = np.bincount(self.numbers, weights, self.count + 1) == 0
+        weights[empty[self.numbers]] = 1.0
+        total = np.bincount(self.numbers, weights, self.count + 1)
+        places = (self.rows, self.columns)
+        sums = [np.bincount(self.numbers, weights * place, self.count + 1) for place in places]
+        total = np.maximum(total, np.finfo(np.float64).tiny)
+        centroids: NDArray[np.float64] = np.stack(sums, axis=1) / total[:, None]
+        return centroids
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels, Layer, LayerLock, Points, Shapes
+from napari.layers import Labels, Layer, LayerLock, Points
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from lfusion.types import LabelMap
-from napari_lfusion.colormaps import alpha_ramp, class_colormap
+from napari_lfusion.colormaps import alpha_ramp
 from napari_lfusion.core.case import OpenCase
 from napari_lfusion.layers.build import BUILDERS
+from napari_lfusion.layers.drawn import DRAWN, DrawnLayers
 from napari_lfusion.layers.roles import MAPS, Role, find, mark, role_of
 from napari_lfusion.layers.scale import MapLimits, map_limits
-from napari_lfusion.layers.swap import swap_and_forget, units_of
+from napari_lfusion.layers.swap import name_classes, see, swap_and_forget, units_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-_DRAWN = (Role.MEASUREMENT, Role.REGION, Role.CLICKS)
-"""Layers whose content is drawn by others; a new case empties them."""
 
 
 class LayerStack:
@@ -45,6 +43,9 @@ class LayerStack:
         self._content: dict[Role, NDArray[Any]] = {}
         self._stale: set[Role] = set()
         self._hidden: dict[Role, bool] = {}
+        self._threshold = 0.0
+        self.drawn = DrawnLayers(self.layer)
+        """Layers that a new case empties."""
         self.limits: dict[Role, MapLimits] = {}
         """Colour scale by map of the open case; without the maps that it does not have."""
 
@@ -74,27 +75,32 @@ class LayerStack:
             **{role: case.proposal.maps[role.value] for role in self.limits},
         }
         self._stale = set(BUILDERS)
+        for role in DRAWN:
+            self.drawn.empty(role)
         for role, visible in self._hidden.items():
-            self.layer(role).visible = visible
+            see(self.layer(role), visible)
         self._hidden = {}
         for role in (Role.PROPOSAL, Role.ALTERNATIVE):
-            self.layer(role).visible = False
+            see(self.layer(role), False)
         seen = self.visible_map or MAPS[0]
         self.show_map(seen if seen in self.limits else next(iter(self.limits), None))
         for role in BUILDERS:
             if self.layer(role).visible or role is Role.MASK:
                 self._fill(role)
-        self._name_classes(labels)
+        name_classes(self.labels, labels)
         self._viewer.canvas.overlays.scale_bar.visible = case.image.pixel_size_mm is not None
         self._viewer.layers.selection.active = self.labels
 
     def rest(self) -> None:
         """Hide the layers until the next case, which needs them again."""
         layers = {role: find(self._viewer, role) for role in BUILDERS}
+        for role in DRAWN:
+            if layers[role] is not None:
+                self.drawn.empty(role)
         self._hidden = {role: layer.visible for role, layer in layers.items() if layer is not None}
         for layer in layers.values():
             if layer is not None:
-                layer.visible = False
+                see(layer, False)
 
     @property
     def alive(self) -> bool:
@@ -105,16 +111,6 @@ class LayerStack:
     def labels(self) -> Labels:
         """The mask that is edited."""
         return self.layer(Role.MASK)
-
-    @property
-    def shapes(self) -> Shapes:
-        """The drawn measurements."""
-        return self.layer(Role.MEASUREMENT)
-
-    @property
-    def frame(self) -> Shapes:
-        """The frame around the region under review."""
-        return self.layer(Role.REGION)
 
     @property
     def points(self) -> Points:
@@ -155,7 +151,7 @@ class LayerStack:
             role: Which, or None for none.
         """
         for other in MAPS:
-            self.layer(other).visible = other is role and other in self.limits
+            see(self.layer(other), other is role and other in self.limits)
 
     def set_threshold(self, share: float) -> None:
         """Clear the maps below a threshold.
@@ -163,8 +159,12 @@ class LayerStack:
         Args:
             share: Of each map's colour scale, in [0, 1).
         """
+        self._threshold = share
         for role in MAPS:
-            self.layer(role).colormap = alpha_ramp(share)
+            if self.layer(role).visible:
+                self.layer(role).colormap = alpha_ramp(share)
+            else:
+                self._stale.add(role)
 
     def set_maps(self, maps: Mapping[str, NDArray[np.float32]]) -> None:
         """Show new maps of the same case on the scales it has.
@@ -190,7 +190,7 @@ class LayerStack:
             self._content[Role.ALTERNATIVE] = mask
             self._stale.add(Role.ALTERNATIVE)
             self._fill(Role.ALTERNATIVE)
-        layer.visible = mask is not None
+        see(layer, mask is not None)
 
     def _set_units(self, case: OpenCase) -> None:
         """In all layers at once, before the next frame: napari warns of units that are mixed."""
@@ -222,14 +222,11 @@ class LayerStack:
         size = self._case.image.pixel_size_mm
         if tuple(layer.scale) != (size or (1.0, 1.0)):
             layer.scale = size or (1.0, 1.0)
-        if role in _DRAWN:
-            if len(layer.data):
-                layer.data = []
-        elif role is Role.MASK:
+        if role is Role.MASK:
             swap_and_forget(layer, self._content[role])
         elif role in MAPS:
             self._fill_map(layer, role)
-        else:
+        elif role in self._content:
             layer.data = self._content[role].copy()
 
     def _fill_map(self, layer: Layer, role: Role) -> None:
@@ -237,18 +234,11 @@ class LayerStack:
         values = self._content.get(role)
         # a map that this case lacks must not show the one of the case before
         layer.data = np.zeros_like(self._case.image.pixels) if values is None else values
+        if layer.colormap is not alpha_ramp(self._threshold):
+            layer.colormap = alpha_ramp(self._threshold)
         if role in self.limits:
-            ends = self.limits[role].lower, self.limits[role].upper
-            layer.contrast_limits_range = ends
-            layer.contrast_limits = ends
-
-    def _name_classes(self, labels: Mapping[str, int]) -> None:
-        layer = self.labels
-        layer.colormap = class_colormap(max(1, len(labels)))
-        # napari shows these names in its status bar
-        layer.features = {"index": [0, *labels.values()], "name": ["background", *labels]}
-        if layer.selected_label not in labels.values():
-            layer.selected_label = min(labels.values(), default=1)
+            layer.contrast_limits_range = self.limits[role][:2]
+            layer.contrast_limits = self.limits[role][:2]
 
     def _position(self, role: Role) -> int:
         """Where a layer belongs among ours, so that a remade one finds its place."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from napari.layers import Labels
+from collections.abc import Mapping
+
+from napari.layers import Labels, Layer
 
 from lfusion.types import LabelMap
+from napari_lfusion.colormaps import class_colormap
 from napari_lfusion.core.case import OpenCase
 
 
@@ -35,3 +38,30 @@ def swap_and_forget(layer: Labels, mask: LabelMap) -> None:
     layer.editable = False
     layer.editable = True
     layer.mode = mode
+
+
+def see(layer: Layer, visible: bool) -> None:
+    """Show a layer or hide it; napari builds its whole scene anew even when nothing changes.
+
+    Args:
+        layer: Any.
+        visible: Whether it is seen.
+    """
+    if layer.visible is not visible:
+        layer.visible = visible
+
+
+def name_classes(layer: Labels, labels: Mapping[str, int]) -> None:
+    """Give the mask's layer the classes' colours and names.
+
+    Args:
+        layer: The mask's.
+        labels: Class number by name.
+    """
+    colors = class_colormap(max(1, len(labels)))
+    if layer.colormap is not colors:  # a new one has the shaders compiled again
+        layer.colormap = colors
+    # napari shows these names in its status bar
+    layer.features = {"index": [0, *labels.values()], "name": ["background", *labels]}
+    if layer.selected_label not in labels.values():
+        layer.selected_label = min(labels.values(), default=1)

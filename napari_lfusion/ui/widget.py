@@ -14,7 +14,6 @@ from qtpy.QtWidgets import QScrollArea, QStackedWidget, QTabWidget, QVBoxLayout,
 
 from napari_lfusion.controller.annotator import Annotator
 from napari_lfusion.core.backend import Backend
-from napari_lfusion.core.http import Account, HttpBackend
 from napari_lfusion.core.journal import Recovery
 from napari_lfusion.core.session import Connecting, Disconnected, Editing, Idle, State
 from napari_lfusion.demo import DemoBackend
@@ -136,7 +135,7 @@ class AnnotatorWidget(QWidget):
 
     def _connect_server(self, url: str, user: str, token: str) -> None:
         Settings.remember(url, user)
-        self.connect_to(lambda: HttpBackend(Account.parse(url, user, token)))
+        self.connect_to(lambda: _over_http(url, user, token))
 
     def _on_state(self, state: State) -> None:
         self._status.setText(self.annotator.status)
@@ -162,6 +161,13 @@ class AnnotatorWidget(QWidget):
     def _recover_soon(self, recovery: Recovery) -> None:
         # a dialog blocks, and whoever told us must be able to finish first
         QTimer.singleShot(0, lambda: self._dialogs.recover(recovery))
+
+
+def _over_http(url: str, user: str, token: str) -> Backend:
+    """On another thread, and imported there: an HTTP client takes a fifth of a second to load."""
+    from napari_lfusion.core.http import Account, HttpBackend
+
+    return HttpBackend(Account.parse(url, user, token))
 
 
 def _scrolled(*panels: QWidget) -> QScrollArea:

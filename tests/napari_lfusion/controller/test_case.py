@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_a_region_that_is_looked_at_is_framed_and_in_the_middle(
 ) -> None:
     whole = viewer.scene.camera.zoom
     case.review.next_open()
-    assert len(case.stack.frame.data) == 1
+    assert len(case.stack.layer(Role.REGION).data) == 1
     assert viewer.scene.camera.center[-2:] == pytest.approx((42 * 0.5, 62.5 * 0.25))
     assert viewer.scene.camera.zoom > whole
 
@@ -237,9 +238,25 @@ def test_the_measurement_follows_the_mask(case: CaseController, info: BackendInf
     assert measured is not None
     assert measured.change.after is not None
     assert measured.change.after.hc_mm == pytest.approx(2 * np.pi * 10, rel=0.02)
-    assert len(case.stack.shapes.data) == 1
+    assert len(case.stack.layer(Role.MEASUREMENT).data) == 1
     case.measurement.toggle()
-    assert len(case.stack.shapes.data) == 0
+    assert len(case.stack.layer(Role.MEASUREMENT).data) == 0
+
+
+def test_while_one_mask_is_measured_only_the_newest_waits(
+    case: CaseController, runner: Any
+) -> None:
+    runner.held = True
+    for side in (10, 20, 30):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[:side, :side] = 1
+        case.editor.write(mask)
+    measured: list[int] = []
+    case.measurement.changed.connect(lambda found: measured.append(found.change.changed_px))
+    runner.go_on()
+    proposed = case.case.proposal.mask if case.case else mask
+    assert len(measured) == 2
+    assert measured[-1] == np.count_nonzero(mask != proposed)
 
 
 def test_a_recovered_mask_is_a_changed_one(

@@ -125,6 +125,34 @@ def test_one_map_is_visible_at_a_time_and_stays_chosen(
     assert np.array_equal(stack.layer(Role.ALEATORIC).data, case.proposal.maps["aleatoric"])
 
 
+def test_the_threshold_reaches_the_maps_that_are_shown_later(
+    stack: LayerStack, make_case: MakeCase
+) -> None:
+    show(stack, make_case())
+    stack.set_threshold(0.5)
+    stack.show_map(Role.TOTAL)
+    for role in (Role.EPISTEMIC, Role.TOTAL):
+        assert stack.layer(role).colormap.map([0.45])[0, 3] == 0, role
+        assert stack.layer(role).colormap.map([0.55])[0, 3] > 0, role
+
+
+def test_what_is_drawn_is_seen_unless_it_was_hidden_by_hand(
+    stack: LayerStack, make_case: MakeCase
+) -> None:
+    show(stack, make_case())
+    frame = stack.layer(Role.REGION)
+    assert not frame.visible
+    frame.add_rectangles([[1, 1], [5, 5]])
+    stack.drawn.show(Role.REGION)
+    assert frame.visible
+    frame.visible = False
+    stack.rest()
+    show(stack, make_case("b"))
+    stack.drawn.show(Role.REGION)
+    assert not frame.visible
+    assert len(frame.data) == 0
+
+
 def test_a_map_that_is_shown_by_hand_is_this_cases(stack: LayerStack, make_case: MakeCase) -> None:
     show(stack, make_case("a"))
     stack.layer(Role.TOTAL).visible = True
