@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,6 +81,9 @@ _HANDLERS: dict[type[Exception], Callable[[Any], JSONResponse]] = {
     ImageNotFoundException: lambda error: _answer(404, "not_found", error.msg),
     LabelNotFoundException: lambda error: _answer(404, "not_found", error.msg),
     MONAILabelException: lambda error: _answer(400, "bad_request", error.msg),
+    sqlite3.OperationalError: lambda error: _answer(
+        507, "failed", f"the index could not be changed: {error}; make room on the server's disk"
+    ),
     # The traceback goes to the server's log alone.
     Exception: lambda _: _answer(500, "internal", "the server failed; its log says why"),
 }

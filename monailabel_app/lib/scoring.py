@@ -169,6 +169,7 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             total=total,
             skipped=skipped,
         )
+        logger.info("%d of %d images have scores of this checkpoint", total - missing, total)
         for open_images in (True, False):
             after = 0
             while images := self._next(checkpoint, open_images, after):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import sys
@@ -173,3 +175,24 @@ def test_a_killed_training_is_interrupted_and_the_next_one_works(idle: Server) -
     assert idle.checkpoint() == idle.status().checkpoint_id != before
     assert idle.http.post("/model/rollback").json()["checkpoint_id"] == before
     assert idle.checkpoint() == before
+
+
+def test_a_killed_server_finds_its_training_again_and_a_stopped_one_ends_it(
+    server: Server, launch: Callable[[], Any]
+) -> None:
+    """The last test, for it ends the server that the others share."""
+    server.start()
+    until(server.learning)
+    training = server.training_process()
+    os.kill(server.group, signal.SIGKILL)
+    running, url, studies = launch()
+    with running as group:
+        again = Server(url, studies, group)
+        assert again.status().status == "running"
+        assert again.training_process() == training
+        assert again.http.post("/train/lfusion", json={}).status_code == 409
+        os.kill(group, signal.SIGTERM)
+        until(lambda: not training.is_running() or training.status() == psutil.STATUS_ZOMBIE)
+        again.http.close()
+    record = json.loads((studies / ".lfusion" / "training.json").read_bytes())
+    assert (record["status"], record["error"]) == ("stopped", "the server was shut down")

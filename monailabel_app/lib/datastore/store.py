@@ -60,6 +60,8 @@ class StudiesDatastore(StudiesReader):
         self.ledger.recover()
         import_stock_index(self.ledger)
         self.refresh()
+        status = self.status()
+        logger.info("%d images, %d of them labelled", status["total"], status["completed"])
         if auto_reload:
             self._watch = FolderWatch(self.folder.root, self._reconciler)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from monailabel_app.lib.errors import StorageError
 from monailabel_app.lib.index.schema import SCHEMA, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,13 @@ logger = logging.getLogger(__name__)
 BUSY_SECONDS = 30.0
 """How long one process waits for another one's transaction, which takes milliseconds."""
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+_DAMAGED = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+)
+"""What SQLite says of a bad file; its other errors tell of a full disk and the like."""
 
 
 class Index:
@@ -104,7 +111,20 @@ def recovered_index(path: Path) -> Index:
 
     Returns:
         An index that passed SQLite's own check, perhaps an empty one.
+
+    Raises:
+        StorageError: There is no room to open it, or no right; nothing was changed.
     """
+    try:
+        return _recovered(path)
+    except sqlite3.OperationalError as error:
+        raise StorageError(
+            f"the index {path.name} of the studies could not be opened: {error}; make room on the "
+            "disk, and see that its folder can be written"
+        ) from error
+
+
+def _recovered(path: Path) -> Index:
     reason = _damage(path) if path.exists() else None
     if reason is not None:
         aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
@@ -130,7 +150,7 @@ def _damage(path: Path) -> str | None:
                 return f"schema {version}, expected {SCHEMA_VERSION}"
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in _DAMAGED:
+        if not {error.sqlite_errorcode, error.sqlite_errorcode & 0xFF} & set(_DAMAGED):
             raise
         return str(error)
     return None if found == "ok" else found
