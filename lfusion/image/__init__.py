@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from lfusion.image.dataset import Case, Dataset
 from lfusion.image.image import Geometry, UltrasoundImage
-from lfusion.image.read import as_ultrasound_image, read_frames, read_image, read_mask
+from lfusion.image.read import (
+    as_ultrasound_image,
+    read_frames,
+    read_image,
+    read_mask,
+    read_mask_frames,
+)
 from lfusion.image.sector import sector_mask
 from lfusion.image.write import write_map, write_mask
 
@@ -17,6 +23,7 @@ __all__ = [
     "read_frames",
     "read_image",
     "read_mask",
+    "read_mask_frames",
     "sector_mask",
     "write_map",
     "write_mask",

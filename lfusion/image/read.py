@@ -23,7 +23,7 @@ from lfusion.image.grey import to_grey, to_labels
 from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
 from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
 from lfusion.image.sector import sector_mask
-from lfusion.image.volumes import read_volume, volume_size
+from lfusion.image.volumes import read_stack, read_volume, volume_size
 from lfusion.types import GreyImage, LabelMap, PixelSize
 
 
@@ -117,6 +117,27 @@ def read_mask(path: str | os.PathLike[str]) -> LabelMap:
         if suffix in PICTURE_SUFFIXES:
             return to_labels(read_picture_labels(path))
         return to_labels(read_volume(path)[0])
+    except ImageError as error:
+        raise _naming(path, error) from error
+
+
+def read_mask_frames(path: str | os.PathLike[str]) -> tuple[LabelMap, ...]:
+    """Read a mask of one image, or of each frame of a cine: the slices of one volume.
+
+    Args:
+        path: As for `read_mask`; NIfTI, MetaImage or NRRD may hold several slices.
+
+    Returns:
+        [height, width] of each frame in order, 0 = background.
+
+    Raises:
+        ImageError: As for `read_mask`, but for the slices.
+    """
+    path = Path(path)
+    if check_readable(path, MASK_SUFFIXES) in PICTURE_SUFFIXES:
+        return (read_mask(path),)
+    try:
+        return tuple(to_labels(plane) for plane in read_stack(path)[0])
     except ImageError as error:
         raise _naming(path, error) from error
 

@@ -38,6 +38,17 @@ def volume_size(path: Path) -> tuple[int, int]:
     return (size[1], size[0])
 
 
+def stack_size(path: Path) -> tuple[int, int, int]:
+    """(planes, height, width) from the header, without reading the pixels.
+
+    Raises:
+        ImageError: If the file is damaged, something else, or has more than three dimensions.
+    """
+    with quiet_libraries():
+        width, height, planes = _stack_size(path, _open(path))
+    return (planes, height, width)
+
+
 def read_volume(path: Path) -> tuple[NDArray[Any], Geometry]:
     """The one plane of a file and where it lies.
 
@@ -76,9 +87,7 @@ def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
     """
     with quiet_libraries():
         reader = _open(path)
-        width, height, *planes = reader.GetSize()
-        if len(planes) > 1:
-            raise ImageError(f"cannot read {path}: expected at most 3 dimensions")
+        width, height, _ = _stack_size(path, reader)
         pixels, geometry = _execute(path, reader)
     return pixels.reshape(-1, height, width, *_channels(pixels, reader)), geometry
 
@@ -138,6 +147,13 @@ def _plane_size(path: Path, reader: Any) -> tuple[int, int]:
             f"got {' x '.join(map(str, size))} voxels; export the slice you need"
         )
     return (size[0], size[1])
+
+
+def _stack_size(path: Path, reader: Any) -> tuple[int, int, int]:
+    width, height, *planes = reader.GetSize()
+    if len(planes) > 1:
+        raise ImageError(f"cannot read {path}: expected at most 3 dimensions")
+    return (width, height, *(planes or [1]))
 
 
 def _check_complete(path: Path, reader: Any) -> None:

@@ -19,8 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lfusion.errors import ImageError
-from lfusion.image.formats import DICOM_SUFFIXES, quiet_libraries, suffix_of
+from lfusion.image.formats import DICOM_SUFFIXES, PICTURE_SUFFIXES, quiet_libraries, suffix_of
 from lfusion.image.read import read_size
+from lfusion.image.volumes import stack_size
 from monailabel_app.lib.errors import RequestError, TooLargeError
 
 MEBIBYTE = 2**20
@@ -78,11 +79,12 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-def check_upload(file: Path) -> None:
+def check_upload(file: Path, *, slices: bool = False) -> None:
     """Refuse an image file that names other files, or is too large to be decoded.
 
     Args:
         file: As it was received; the suffix says the format.
+        slices: Whether a volume may have several: a label has one for each frame of a cine.
 
     Raises:
         TooLargeError: Its header gives, or it unpacks to, too much.
@@ -94,8 +96,12 @@ def check_upload(file: Path) -> None:
         _check_unpacked(file)
     if suffix in (".mha", ".mhd", ".nrrd"):
         _check_attached(file)
-    is_dicom = suffix in DICOM_SUFFIXES
-    frames, height, width = _dicom_size(file) if is_dicom else (1, *read_size(file))
+    if suffix in DICOM_SUFFIXES:
+        frames, height, width = _dicom_size(file)
+    elif slices and suffix not in PICTURE_SUFFIXES:
+        frames, height, width = stack_size(file)
+    else:
+        frames, height, width = (1, *read_size(file))
     if height * width > MAX_PIXELS or frames * height * width > MAX_CINE_PIXELS:
         raise TooLargeError(
             f"expected at most {MAX_PIXELS} pixels, and {MAX_CINE_PIXELS} in all frames; got "

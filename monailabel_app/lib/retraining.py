@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import LFusionError, TrainingError
 from lfusion.image import Case, Dataset, write_mask
+from lfusion.image.read import read_frame_count
 from lfusion.image.write import atomic_path
 from lfusion.training import TrainingConfig, train
 from monailabel_app.lib.labels import read_label
@@ -165,7 +166,8 @@ def collect_cases(
     for number, label in enumerate(ordered):
         case = Case(id=label.id, image_path=label.image, mask_path=folder / f"{number:06}.png")
         try:
-            mask = read_label(label.label, label.label_info, labels)
+            frames = read_frame_count(label.image)
+            mask = read_label(label.label, label.label_info, labels, frames)
             write_mask(folder / f"{number:06}.png", mask)
             case.read_mask()
         except LFusionError as error:

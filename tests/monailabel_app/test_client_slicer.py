@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 import SimpleITK
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from lfusion.image import read_image, read_mask
 from lfusion.interaction import corrected, possibilities
+from monailabel_app.lib.labels import read_label
 
 if TYPE_CHECKING:
     from tests.monailabel_app.conftest import Served
@@ -151,6 +153,39 @@ def test_a_saved_label_is_numbered_by_order(clinic: Served, tmp_path: Path) -> N
     client.save_label("turned", str(tmp_path / "label.nii.gz"), params=info)
     stored = client.download_label("turned", "final")
     np.testing.assert_array_equal(on_image(stored, path), drawn)
+
+
+def test_a_cine_is_saved_as_a_volume_of_all_frames_or_as_one(
+    clinic: Served, tmp_path: Path
+) -> None:
+    path, client = clinic.studies / "cine.dcm", clinic.client(tmp_path)
+    volume = _sitk.ReadImage(str(path))  # three frames of one colour
+    drawn = np.zeros((3, 96, 128), np.uint8)
+    for frame in range(3):
+        drawn[frame, 20:50, 30 : 60 + 10 * frame] = 1
+    info = {"label_info": [{"name": "fetal head"}], "client_id": "slicer"}
+
+    def save(frames: NDArray[np.uint8]) -> httpx.Response:
+        label = _sitk.GetImageFromArray(frames)
+        if len(frames) == 3:
+            label.CopyInformation(volume)
+        _sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+        return clinic.http.put(
+            "/datastore/label",
+            params={"image": "cine"},
+            data={"params": json.dumps(info)},
+            files={"label": ("label.nii.gz", (tmp_path / "label.nii.gz").read_bytes())},
+        )
+
+    assert save(drawn).is_success
+    stored = client.download_label("cine", "final")
+    np.testing.assert_array_equal(on_image(stored, path), drawn)
+    # Learned from, and compared, is the frame that stands for the cine.
+    np.testing.assert_array_equal(read_label(Path(stored), None, {"fetal head": 1}, 3), drawn[1])
+    assert save(drawn[1:2]).is_success
+    refused = save(drawn[:2])
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_label")
+    assert "one slice, or of 3 for the frames; got 2 slices" in refused.json()["message"]
 
 
 def test_an_image_of_ones_own_in_a_session(clinic: Served, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from monailabel_app.lib.dicomweb.segmentation import (
     read_segmentation,
+    referenced_frame,
     referenced_instance,
     write_segmentation,
 )
@@ -51,6 +52,7 @@ def test_a_mask_comes_back(tmp_path: Path, numbers: tuple[int, ...], frames: int
     assert names == ["pubic symphysis", "fetal head"]
     item = written.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0]
     assert item.SourceImageSequence[0].get("ReferencedFrameNumber") == (3 if frame else None)
+    assert referenced_frame(written) == frame
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:

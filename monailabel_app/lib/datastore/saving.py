@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfusion.image.read import read_size
+from lfusion.image.read import read_frame_count, read_size
 from lfusion.protocol import LabelVersion, SavedLabel, Submission
 from monailabel_app.lib.datastore.folder import StagedFile
 from monailabel_app.lib.datastore.journal import LabelEntry
@@ -117,7 +117,8 @@ class LabelSaver:
 
     def _check(self, label: Path, image: Path, submission: Submission) -> None:
         """Refuse a label that could not be learned from."""
-        mask = read_label(label, submission.label_info, self._labels())
+        frames = read_frame_count(image)
+        mask = read_label(label, submission.label_info, self._labels(), frames)
         expected = read_size(image)
         if mask.shape != expected:
             raise LabelError(

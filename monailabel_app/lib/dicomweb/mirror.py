@@ -22,16 +22,17 @@ from pydicom.dataset import Dataset
 from lfusion.errors import ImageError, LFusionError
 from lfusion.image import write_mask
 from lfusion.image.formats import stem_of
-from lfusion.image.read import read_size
+from lfusion.image.read import read_frame_count, read_size
 from lfusion.image.write import atomic_path
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.dicomweb.remote import DicomWebError, DicomWebStore, Series, search_filter
 from monailabel_app.lib.dicomweb.segmentation import (
     read_segmentation,
+    referenced_frame,
     referenced_instance,
     write_segmentation,
 )
-from monailabel_app.lib.labels import read_label
+from monailabel_app.lib.labels import read_label_frames
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +167,9 @@ class DicomWebMirror:
         image_id = self._ids.get(referenced_instance(segmentation))
         if image_id is None or self._local.get_label_uri(image_id, _FINAL):
             return
+        frames = read_frame_count(self._local.image_path(image_id))
+        if referenced_frame(segmentation) not in (None, frames // 2):
+            return  # the middle frame stands for its cine
         with tempfile.TemporaryDirectory(prefix="lfusion-dicomweb-") as folder:
             file = Path(folder) / "label.png"
             try:
@@ -180,12 +184,14 @@ class DicomWebMirror:
     def _send_label(self, image_id: str, image: Path, label: Path) -> None:
         labels = self._labels()
         info = self._local.get_label_info(image_id, _FINAL)
-        mask = read_label(label, info.get("label_info"), labels)
         header = dcmread(image, stop_before_pixels=True)
         frames = int(header.get("NumberOfFrames") or 1)
+        masks = read_label_frames(label, info.get("label_info"), labels, frames)
         # A flat label of a cine is of the frame that clients read by default.
-        middle = frames // 2 if frames > 1 else None
-        self._remote.put(write_segmentation(header, mask, labels, middle))
+        first = 0 if len(masks) > 1 else frames // 2
+        for number, mask in enumerate(masks, first):
+            frame = number if frames > 1 else None
+            self._remote.put(write_segmentation(header, mask, labels, frame))
         logger.info("sent the label of image %s", image_id)
 
     def _remember(self, key: str, value: str) -> None:

@@ -135,6 +135,20 @@ def referenced_instance(file: Dataset) -> str:
     return ""
 
 
+def referenced_frame(file: Dataset) -> int | None:
+    """The frame of a cine that a segmentation is about, from 0; None when it does not say.
+
+    Args:
+        file: The segmentation.
+    """
+    for plane in file.PerFrameFunctionalGroupsSequence:
+        for derived in plane.get("DerivationImageSequence") or ():
+            for source in derived.get("SourceImageSequence") or ():
+                if "ReferencedFrameNumber" in source:
+                    return int(np.ravel(source.ReferencedFrameNumber)[0]) - 1
+    return None
+
+
 def _single_frame(source: Dataset) -> Dataset:
     """The header in the form that highdicom takes for an image without a place in the patient."""
     header = Dataset()

@@ -123,11 +123,12 @@ def split_name(filename: str | None) -> tuple[str, str]:
 
 
 @contextmanager
-def received(upload: UploadFile) -> Iterator[Path]:
+def received(upload: UploadFile, *, slices: bool = False) -> Iterator[Path]:
     """The upload as a file, for as long as the block runs.
 
     Args:
         upload: What the client sent.
+        slices: Whether it may be a volume of several, as the label of a cine is.
 
     Yields:
         The file, under a name of ours with the client's suffix.
@@ -138,7 +139,7 @@ def received(upload: UploadFile) -> Iterator[Path]:
         ImageError: The header is damaged.
     """
     with received_as(upload, split_name(upload.filename)[1]) as file:
-        check_upload(file)
+        check_upload(file, slices=slices)
         yield file
 
 
