@@ -30,6 +30,8 @@ _ROWS = (
     ("hc_n", "HC measured and compared"),
     ("hc_refused", "HC refused"),
     ("hc_coverage", "HC, intervals that hold the reference"),
+    ("aop_mae_deg", "AoP, mean absolute error, degrees"),
+    ("aop_bias_deg", "AoP, mean error, degrees"),
     ("ece", "expected calibration error"),
     ("ace", "adaptive calibration error"),
     ("nll", "negative log-likelihood, nats"),
@@ -88,6 +90,8 @@ def _print(title: str, report: EvaluationReport, figures: Figures) -> None:
     summary, console = report.summary(), Console()
     table = Table("figure", "value", "95 % interval", title=title)
     for key, label in _ROWS:
+        if summary[key] is None:  # no pixel size, no reference, or no such structure
+            continue
         table.add_row(label, _shown(summary[key]), _interval(figures.overall.get(key)))
     console.print(table)
     scores = Table(

@@ -19,6 +19,7 @@ from lfusion.evaluation.metrics import (
 )
 from lfusion.evaluation.results import EvaluationReport, ForeignSet, ImageResult, ScoredImage
 from lfusion.image import Case, Dataset, UltrasoundImage
+from lfusion.measurement import measure_maps
 from lfusion.types import BoolMap, LabelMap, PixelSize
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _measure(
     case: Case, prediction: Prediction, reference: LabelMap, seconds: float
 ) -> ImageResult:
     pairs = [(prediction.mask == c, reference == c) for c in prediction.labels.values()]
-    biometry = prediction.biometry
+    biometry, angle = prediction.biometry, prediction.angle
     return ImageResult(
         id=case.id,
         group=case.group,
@@ -188,7 +189,16 @@ def _measure(
         seconds=seconds,
         hc_interval_mm=None if biometry is None else biometry.hc_mm_interval,
         interval_level=None if biometry is None else biometry.interval_level,
+        aop_deg=None if angle is None else angle.aop_deg,
+        aop_reference_deg=None if angle is None else _reference_angle(prediction, reference),
     )
+
+
+def _reference_angle(prediction: Prediction, reference: LabelMap) -> float | None:
+    """The angle of progression of the reference; no data set gives it as a number."""
+    maps = {name: reference == number for name, number in prediction.labels.items()}
+    angle = measure_maps(maps, prediction.pixel_size_mm).angle
+    return None if angle is None else angle.aop_deg
 
 
 def _boundary_figures(

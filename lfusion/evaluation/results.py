@@ -70,6 +70,9 @@ class ImageResult(ScoredImage):
         seconds: time of the prediction.
         hc_interval_mm: (low, high) around `hc_mm`; None when the model gives none.
         interval_level: share of such intervals that should hold the reference.
+        aop_deg: angle of progression of the predicted outlines; None when refused or when the model
+            lacks one of the two structures.
+        aop_reference_deg: that of the outlines of the reference, measured in the same way.
     """
 
     dice: float
@@ -85,6 +88,15 @@ class ImageResult(ScoredImage):
     seconds: float
     hc_interval_mm: tuple[float, float] | None = None
     interval_level: float | None = None
+    aop_deg: float | None = None
+    aop_reference_deg: float | None = None
+
+    @property
+    def aop_error_deg(self) -> float | None:
+        """Measured minus reference; None when one of the two is missing."""
+        if self.aop_deg is None or self.aop_reference_deg is None:
+            return None
+        return self.aop_deg - self.aop_reference_deg
 
     @property
     def hc_covered(self) -> float | None:
@@ -114,8 +126,9 @@ class ImageResult(ScoredImage):
         return self.hc_reference_mm is not None and self.hc_mm is None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row in plain JSON types, `hc_error_mm` included."""
-        return asdict(self) | {"hc_error_mm": self.hc_error_mm}
+        """Return the row in plain JSON types, both errors included."""
+        errors = {"hc_error_mm": self.hc_error_mm, "aop_error_deg": self.aop_error_deg}
+        return asdict(self) | errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +170,8 @@ class EvaluationReport:
         (mean of measured minus reference) are over the images with a reference whose head could
         be measured, `hc_coverage` (share of intervals that hold the reference) and
         `hc_interval_width_mm` over those with an interval; `hd95_mm` and `nsd_mm` over those
-        with a pixel size.
+        with a pixel size; `aop_mae_deg` and `aop_bias_deg` over those whose angle of progression
+        could be measured in both outlines.
         """
         dices = self.column("dice")
         errors = self.column("hc_error_mm")
@@ -172,6 +186,8 @@ class EvaluationReport:
             "hc_bias_mm": partial(_mean, errors),
             "hc_coverage": partial(_mean, self.column("hc_covered")),
             "hc_interval_width_mm": partial(_mean, self.column("hc_width_mm")),
+            "aop_mae_deg": partial(_mean, np.abs(self.column("aop_error_deg"))),
+            "aop_bias_deg": partial(_mean, self.column("aop_error_deg")),
             "ece": lambda weights: expected_calibration_error(self.reliability.pooled(weights)),
             "ace": lambda weights: adaptive_calibration_error(self.reliability.pooled(weights)),
             "nll": partial(_mean, self.column("nll")),
@@ -181,8 +197,8 @@ class EvaluationReport:
     def summary(self) -> dict[str, float | int | None]:
         """Return the figures over all images; None where there is nothing to average.
 
-        `hc_n` counts the images of `hc_mae_mm`, `hc_refused` those with a reference whose head
-        could not be measured; for the rest see `statistics`.
+        `hc_n` and `aop_n` count the images of `hc_mae_mm` and `aop_mae_deg`, `hc_refused` those
+        with a reference whose head could not be measured; for the rest see `statistics`.
         """
         once = np.ones(len(self.images))
         values = {name: float(figure(once)) for name, figure in self.statistics().items()}
@@ -192,6 +208,7 @@ class EvaluationReport:
             **{name: value if math.isfinite(value) else None for name, value in values.items()},
             "hc_n": sum(image.hc_error_mm is not None for image in self.images),
             "hc_refused": sum(image.hc_refused for image in self.images),
+            "aop_n": sum(image.aop_error_deg is not None for image in self.images),
             "hc_interval_level": next(
                 (i.interval_level for i in self.images if i.hc_covered is not None), None
             ),

@@ -110,6 +110,15 @@ class TestSummary:
         assert figures["hc_interval_level"] == 0.9
         assert of(result()).summary()["hc_coverage"] is None
 
+    def test_angles_are_compared_where_both_outlines_have_one(self) -> None:
+        wide, narrow = ({"aop_deg": value, "aop_reference_deg": 100.0} for value in (104.0, 98.0))
+        refused = result(id="c", aop_deg=None, aop_reference_deg=90.0)
+        figures = of(result(**wide), result(id="b", **narrow), refused).summary()
+        assert figures["aop_mae_deg"] == pytest.approx(3)  # |4|, |-2|
+        assert figures["aop_bias_deg"] == pytest.approx(1)
+        assert figures["aop_n"] == 2
+        assert of(result()).summary()["aop_mae_deg"] is None
+
     def test_without_references_there_is_no_hc_error_and_no_refusal(self) -> None:
         figures = of(result(hc_reference_mm=None), result(hc_reference_mm=None, hc_mm=None))
         assert figures.summary()["hc_mae_mm"] is None

@@ -23,6 +23,8 @@ _OVERALL = (
     ("hc_bias_mm", "head circumference, mean error, mm", "{:+.2f}"),
     ("hc_coverage", "head circumference, share of intervals that hold the reference", "{:.3f}"),
     ("hc_interval_width_mm", "head circumference, mean width of the interval, mm", "{:.2f}"),
+    ("aop_mae_deg", "angle of progression, mean absolute error, degrees", "{:.1f}"),
+    ("aop_bias_deg", "angle of progression, mean error, degrees", "{:+.1f}"),
     ("ece", "expected calibration error", "{:.4f}"),
     ("ace", "adaptive calibration error", "{:.4f}"),
     ("nll", "negative log-likelihood, nats per pixel", "{:.4f}"),
