@@ -12,7 +12,8 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
-from lfusion.image import read_image, read_mask
+from lfusion.image import read_image, read_mask, read_mask_frames
+from lfusion.image.volumes import stack_size
 
 sitk: Any = SimpleITK
 _FORMATS = ["a.nii", "a.nii.gz", "a.NII.GZ", "a.mha", "a.mhd", "a.nrrd"]
@@ -37,6 +38,19 @@ def test_rows_are_y_and_spacing_is_row_column(
     assert image.pixel_size_mm == pytest.approx((0.2, 0.1))
     assert image.geometry.physical
     np.testing.assert_array_equal(read_mask(path), ramp)
+
+
+@pytest.mark.parametrize("name", _FORMATS)
+def test_the_slices_of_a_mask_are_the_frames_of_a_cine(
+    tmp_path: Path, ramp: NDArray[np.uint8], name: str
+) -> None:
+    frames = np.stack([ramp, ramp.max() - ramp])
+    path = _save(tmp_path / name, frames)
+    np.testing.assert_array_equal(read_mask_frames(path), frames)
+    assert stack_size(path) == frames.shape
+    with pytest.raises(ImageError, match="one slice"):
+        read_mask(path)
+    np.testing.assert_array_equal(read_mask_frames(_save(tmp_path / f"b{name}", ramp)), [ramp])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+import SimpleITK
 from highdicom.seg import segread
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,7 +24,12 @@ from pydicom.dataset import Dataset
 
 from lfusion.cli.server_process import free_port, running_command
 from lfusion.image import read_image, read_mask
-from monailabel_app.lib.dicomweb.segmentation import write_segmentation
+from monailabel_app.lib.dicomweb.segmentation import (
+    read_segmentation,
+    referenced_frame,
+    referenced_instance,
+    write_segmentation,
+)
 from monailabel_app.lib.served import ServedModel
 
 if TYPE_CHECKING:
@@ -197,32 +203,39 @@ def test_a_prediction_as_dicom_seg(ward: Ward, tmp_path: Path, name: str) -> Non
     assert written.StudyInstanceUID == source.StudyInstanceUID
 
 
-def test_a_label_goes_back_as_dicom_seg(ward: Ward, tmp_path: Path) -> None:
-    image = ward.series["still"]
-    until(lambda: image in objects(ward))
-    Image.fromarray(square()).save(tmp_path / "label.png")
-    saved = ward.http.put(
+def saved(ward: Ward, name: str, label: Path) -> Callable[[], list[Dataset]]:
+    """Save a label here; what the store then has of the image."""
+    until(lambda: ward.series[name] in objects(ward))
+    reply = ward.http.put(
         "/datastore/label",
-        params={"image": image},
-        files={"label": ("label.png", (tmp_path / "label.png").read_bytes())},
+        params={"image": ward.series[name]},
+        files={"label": (label.name, label.read_bytes())},
     )
-    assert saved.is_success, saved.text
-    source = dcmread(ward.files["still"])
+    assert reply.is_success, reply.text
+    image = dcmread(ward.files[name]).SOPInstanceUID
+    return lambda: [one for one in ward.store.segmentations() if referenced_instance(one) == image]
 
-    def sent() -> list[Dataset]:
-        return [
-            seg
-            for seg in ward.store.segmentations()
-            if seg.StudyInstanceUID == source.StudyInstanceUID
-        ]
 
+def test_a_label_goes_back_as_dicom_seg(ward: Ward, tmp_path: Path) -> None:
+    Image.fromarray(square()).save(tmp_path / "label.png")
+    sent = saved(ward, "still", tmp_path / "label.png")
     until(sent)
     [written] = sent()
     written.save_as(tmp_path / "seg.dcm")
-    again = segread(tmp_path / "seg.dcm")
+    again, source = segread(tmp_path / "seg.dcm"), dcmread(ward.files["still"])
+    assert again.StudyInstanceUID == source.StudyInstanceUID
     found = again.get_pixels_by_source_instance([source.SOPInstanceUID], combine_segments=True)
     np.testing.assert_array_equal(found[0], square())
     assert again.get_segment_description(1).segment_label == "fetal head"
+
+
+def test_of_a_cine_each_frame_goes_back(ward: Ward, tmp_path: Path) -> None:
+    frames = np.stack([square(), 0 * square(), square()])
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(tmp_path / "label.nii.gz"))
+    sent = saved(ward, "cine", tmp_path / "label.nii.gz")
+    until(lambda: len(sent()) == 3)
+    masks = {referenced_frame(seg): read_segmentation(seg, {"fetal head": 1}) for seg in sent()}
+    np.testing.assert_array_equal([masks[number] for number in range(3)], frames)
 
 
 def test_a_label_in_the_store_counts_here(ward: Ward, tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
+from PIL import Image
 
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import TrainingError
@@ -23,6 +25,11 @@ from monailabel_app.lib.retraining import collect_cases
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.train import Retraining
 from monailabel_app.lib.training_state import TrainingRecord, TrainingState
+
+if TYPE_CHECKING:
+    from tests.support.ultrasound_files import write_ultrasound
+else:  # tests/ is no package when it runs
+    from ultrasound_files import write_ultrasound
 
 POOL = 10
 
@@ -77,6 +84,29 @@ class TestLabels:
         assert skipped == {}
         assert [case.id for case in cases] == ["head00", "head01"]
         np.testing.assert_array_equal(cases[1].read_mask(), truth)
+
+    def test_of_a_cine_the_middle_frame_is_learned_from(
+        self, store: StudiesDatastore, served: ServedModel, heads: Path, tmp_path: Path
+    ) -> None:
+        frames, masks = (
+            np.stack(
+                [np.asarray(Image.open(heads / part / f"head{n:02}.png")) for n in (1, 2, 3, 4)]
+            )
+            for part in ("images", "masks")
+        )
+        write_ultrasound(store.folder.root / "cine.dcm", frames, (0.2, 0.1))
+        store.refresh()
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(masks), str(tmp_path / "label.nrrd"))
+        store.save_label("cine", str(tmp_path / "label.nrrd"), "final", {})
+        # Of a still, nobody can say which slice is meant.
+        by_hand = store.folder.root / "labels" / "final" / "head00.nrrd"
+        shutil.copy(tmp_path / "label.nrrd", by_hand)
+        store.refresh()
+        cases, skipped = collect_cases(ordered_labels(store), served.labels(), tmp_path)
+        assert [case.id for case in cases] == ["cine"]
+        np.testing.assert_array_equal(cases[0].read_mask(), masks[2])
+        np.testing.assert_allclose(cases[0].read().pixels, frames[2] / 255, atol=0.01)
+        assert "one slice; got 4 slices" in skipped["head00"]
 
     def test_one_put_there_by_hand_that_does_not_fit_is_skipped_by_name(
         self, store: StudiesDatastore, served: ServedModel, heads: Path, tmp_path: Path
