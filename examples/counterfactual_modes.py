@@ -19,9 +19,11 @@ from torch import Tensor
 
 import lfusion
 from lfusion.image import UltrasoundImage, read_image
+from lfusion.interaction import LEAD, NOISE
 from lfusion.uncertainty.conditioning import UNSAID, correct, on_grid
 from lfusion.uncertainty.contrasts import ContrastDistribution
 from lfusion.uncertainty.counterfactual import adopt, principal_modes, walk
+from lfusion.uncertainty.smooth import with_smooth_error
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "sample_data" / "images" / "phantom_0016.png"
@@ -35,7 +37,7 @@ LOW, MEAN, HIGH = "tab:blue", "white", "tab:orange"
 def logit_distributions(
     image: UltrasoundImage,
 ) -> tuple[ContrastDistribution, ContrastDistribution]:
-    """Return what pixels share by the stochastic head, and what they share by its weights."""
+    """Return what pixels share by the stochastic head, and what the server learns clicks by."""
     model = lfusion.load(device="cpu").checkpoint
     pixels, sector = model.input.prepare(
         image.pixels, image.sector, model.network.stride, torch.device("cpu")
@@ -43,7 +45,7 @@ def logit_distributions(
     features = model.network.features(pixels)
     head = model.network.head(features, sector)
     weights = ContrastDistribution.of_weights(head, features, model.posterior.covariance)
-    return ContrastDistribution.of(head), weights
+    return ContrastDistribution.of(head), with_smooth_error(weights)
 
 
 def outline(axes: Axes, mask: Tensor, colour: str, style: str = "solid") -> None:
@@ -52,7 +54,7 @@ def outline(axes: Axes, mask: Tensor, colour: str, style: str = "solid") -> None
 
 
 def draw(
-    image: UltrasoundImage, logits: ContrastDistribution, weights: ContrastDistribution
+    image: UltrasoundImage, logits: ContrastDistribution, learnt: ContrastDistribution
 ) -> Figure:
     """Return the picture: mode 1, mode 2, one click."""
     size = (image.pixels.shape[0], image.pixels.shape[1])
@@ -66,7 +68,9 @@ def draw(
         axes.set_xlim(int(columns.min()) - 30, int(columns.max()) + 30)
         axes.set_ylim(int(rows.max()) + 30, int(rows.min()) - 30)
         outline(axes, mask, MEAN)
-    for axes, (number, mode) in zip(panels, enumerate(principal_modes(logits), 1), strict=False):
+    for axes, (number, mode) in zip(
+        panels[:2], enumerate(principal_modes(logits), 1), strict=False
+    ):
         for step in walk(logits, mode, [-2, -1, 1, 2]):
             style = "solid" if abs(step.t) == 2 else "dotted"
             outline(axes, adopt(step.logits, size), LOW if step.t < 0 else HIGH, style)
@@ -79,10 +83,12 @@ def draw(
     said[CLICK] = HEAD
     on_cells = on_grid(said, 2, (logits.mean.shape[1], logits.mean.shape[2]))
     outline(panels[2], adopt(correct(logits, on_cells).logits, size, said), LOW)
-    outline(panels[2], adopt(correct(weights, on_cells).logits, size, said), HIGH)
+    outline(
+        panels[2], adopt(correct(learnt, on_cells, lead=LEAD, noise=NOISE).logits, size, said), HIGH
+    )
     panels[2].plot(CLICK[1], CLICK[0], "+", color=HIGH, markersize=12, markeredgewidth=2)
     panels[2].set_title(
-        "one click “head” (+): before white,\nafter through the modes blue, the weights orange",
+        "one click “head” (+): before white,\nafter through the modes blue, by the server orange",
         fontsize=10,
     )
     return figure
