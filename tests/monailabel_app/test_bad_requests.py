@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from tests.monailabel_app.conftest import Served
 
 ELSEWHERE = ["../outside", "/etc/hostname", "..", ".", "a/../../outside", "labels/final/head05"]
+HOSTILE = [
+    "nul\0",
+    "x" * 4096,
+    "\u202egnp.daeh",
+    "\uff0e\uff0e\uff0fx",
+    "%2e%2e%2fx",
+    "head05\n",
+    "CON:",
+]
+"""Further names: no bytes of a path, too long, or read as another one by somebody."""
 
 
 def error_of(reply: httpx.Response) -> tuple[int, str]:
@@ -55,12 +65,17 @@ def mask(tmp_path: Path) -> Path:
 
 
 class TestNames:
-    @pytest.mark.parametrize("image", ["nobody", "", *ELSEWHERE])
+    @pytest.mark.parametrize("image", ["nobody", "", *ELSEWHERE, *HOSTILE])
     def test_an_image_that_is_not_in_the_pool(self, served: Served, image: str) -> None:
         reply = served.http.post("/infer/lfusion", params={"image": image})
         assert error_of(reply) == (404, "not_found")
-        reply = served.http.get("/datastore/image", params={"image": image})
+        for path in ("/datastore/image", "/versions"):
+            reply = served.http.get(path, params={"image": image})
+            assert error_of(reply) == (404, "not_found")
+        reply = served.http.get("/datastore/label", params={"label": image, "tag": "final"})
         assert error_of(reply) == (404, "not_found")
+        reply = served.http.put("/lease", params={"image": image, "client_id": image or "ann"})
+        assert error_of(reply)[0] in (400, 404)
 
     def test_parameters_do_not_redirect_an_inference(self, served: Served) -> None:
         hijack = {"image": "/etc/hostname", "model": "other", "image_id": "head01"}
@@ -71,19 +86,24 @@ class TestNames:
         )
         assert reply.is_success
 
-    @pytest.mark.parametrize("image", ["nobody", *ELSEWHERE])
+    @pytest.mark.parametrize("image", ["nobody", *ELSEWHERE, *HOSTILE])
     def test_a_label_of_no_image(self, served: Served, image: str, mask: Path) -> None:
         before = files_around(served)
         assert error_of(save(served, image, mask)) == (404, "not_found")
         assert files_around(served) == before
 
-    @pytest.mark.parametrize("tag", ["../../outside", "/tmp/outside", "a b", "..", "x" * 65])
+    @pytest.mark.parametrize(
+        "tag",
+        ["../../outside", "/tmp/outside", "a b", "..", "x" * 65, "x" * 4096, "nul\0", "\u00e9"],
+    )
     def test_a_tag_that_is_no_folder_name(self, served: Served, tag: str, mask: Path) -> None:
         before = files_around(served)
         assert error_of(save(served, "head05", mask, tag)) == (400, "bad_request")
         assert files_around(served) == before
 
-    @pytest.mark.parametrize("image", [*ELSEWHERE, ".hidden", "nul\0", "x" * 4000])
+    @pytest.mark.parametrize(
+        "image", [*ELSEWHERE, ".hidden", "nul\0", "x" * 4096, "\u202egnp.daeh", "a\n", "\ud7ff/.."]
+    )
     def test_a_new_image_whose_id_is_no_file_name(
         self, served: Served, image: str, mask: Path
     ) -> None:
