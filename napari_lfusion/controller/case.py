@@ -124,7 +124,12 @@ class CaseController:
             tool: Which.
         """
         if self.info is not None:
-            self.tools.choose(tool, {number: name for name, number in self.info.labels.items()})
+            self.tools.choose(tool, self._class_names())
+
+    def next_class(self) -> None:
+        """Paint the next class."""
+        if self.info is not None and self.info.labels:
+            self.tools.next_class(self._class_names())
 
     def accept(self) -> Region | None:
         """The region is good as it is; goes to the next one that waits.
@@ -209,6 +214,10 @@ class CaseController:
         if self.case is not None:
             self.effort = self.effort.undo(self._clock())
             self.editor.redo()
+
+    def _class_names(self) -> dict[int, str]:
+        assert self.info is not None, "a case is open"
+        return {number: name for name, number in self.info.labels.items()}
 
     def _on_edited(self) -> None:
         if self.case is not None and self.info is not None:

@@ -29,6 +29,8 @@ class QueueController:
 
     changed = Signal(object)
     """`Queue`, or None while it is not known."""
+    ordered = Signal(str)
+    """The strategy that was chosen."""
     pictured = Signal(str, object)
     """Image id and thumbnail."""
 
@@ -55,7 +57,15 @@ class QueueController:
             strategy: One of `BackendInfo.strategies`.
         """
         self._session.strategy = strategy
+        self.ordered.emit(strategy)
         self.refresh()
+
+    def choose_next(self) -> None:
+        """Order the queue in the next of the ways that there are, after the last the first."""
+        info = self._link.info
+        if info is not None and info.strategies:
+            ring = info.strategies
+            self.choose(ring[(ring.index(self._session.strategy) + 1) % len(ring)])
 
     def clear(self) -> None:
         """Nothing is connected."""

@@ -73,6 +73,17 @@ class Tools:
             self._pointer.label = inside if tool is Tool.INSIDE else BACKGROUND
         self.changed.emit()
 
+    def next_class(self, names: dict[int, str]) -> None:
+        """Paint the next class, after the last one the first.
+
+        Args:
+            names: Class name by number.
+        """
+        labels, numbers = self._stack.labels, sorted(names)
+        later = (number for number in numbers if number > labels.selected_label)
+        labels.selected_label = next(later, numbers[0])
+        self.choose(self.tool, names)
+
     def resize_brush(self, factor: float) -> None:
         """Make the brush larger or smaller.
 

@@ -80,6 +80,15 @@ def _session(annotator: Annotator, dialogs: Dialogs) -> list[Spec]:
         ),
         Spec(
             _SESSION,
+            "order",
+            "Order",
+            "Shift+N",
+            "Order the queue in the next way",
+            annotator.queue.choose_next,
+            connected,
+        ),
+        Spec(
+            _SESSION,
             "refresh",
             "Refresh",
             "F5",

@@ -153,6 +153,9 @@ def _tools(annotator: Annotator) -> list[Spec]:
     def choose(tool: Tool) -> Callable[[], None]:
         return lambda: case.choose(tool)
 
+    def several() -> bool:
+        return annotator.editing and case.info is not None and len(case.info.labels) > 1
+
     rows = (
         (Tool.PAN, "Move", "Z", "Move and zoom the image", editing),
         (Tool.PAINT, "Paint", "P", "Paint the chosen class", editing),
@@ -160,10 +163,12 @@ def _tools(annotator: Annotator) -> list[Spec]:
         (Tool.INSIDE, "Inside", "I", "Click or scribble where the structure is", follows),
         (Tool.OUTSIDE, "Outside", "O", "Click or scribble where it is not", follows),
     )
-    return [
+    tools = [
         Spec(_CORRECT, str(tool), text, key, tip, choose(tool), enabled)
         for tool, text, key, tip, enabled in rows
     ]
+    another = "Paint the next class, where there are several"
+    return [*tools, Spec(_CORRECT, "class", "Class", "C", another, case.next_class, several)]
 
 
 def _edits(annotator: Annotator) -> list[Spec]:

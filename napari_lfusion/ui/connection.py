@@ -36,8 +36,10 @@ class ConnectionPanel(QWidget):
         form = Container(widgets=[self._url, self._user, self._token], layout="form")
         form.margins = (0, 0, 0, 0)
         connect, demo = QPushButton("Connect"), QPushButton("Demo")
-        connect.setToolTip("Connect to the server (Enter)")
-        demo.setToolTip("Try everything on simulated scans, without a server")
+        connect.setToolTip("Connect to the server (Enter in a field, F3 anywhere)")
+        connect.setShortcut("F3")
+        demo.setToolTip("Try everything on simulated scans, without a server (F2)")
+        demo.setShortcut("F2")
         connect.clicked.connect(self._connect)
         demo.clicked.connect(lambda: self.demo_wanted.emit(self._user.value.strip()))
         for field in (self._url, self._user, self._token):
@@ -61,6 +63,7 @@ class ConnectionPanel(QWidget):
         self.connect_button.setEnabled(not busy)
         self.demo_button.setEnabled(not busy)
         self.connect_button.setText("Connecting …" if busy else "Connect")
+        self.connect_button.setShortcut("F3")  # another text takes it away
 
     def _connect(self) -> None:
         values = self._url.value, self._user.value.strip(), self._token.value

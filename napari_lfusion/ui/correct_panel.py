@@ -25,7 +25,7 @@ class CorrectPanel(QWidget):
         self._annotator = annotator
         self._actions = actions
         self._classes = QComboBox()
-        self._classes.setToolTip("The class that is painted, and that clicks inside mean")
+        self._classes.setToolTip("The class that is painted, and that clicks inside mean (C)")
         self._classes.activated.connect(self._choose_class)
         self._tools = {tool: actions.button(str(tool), checkable=True) for tool in Tool}
         self._note = label("", "quiet")
@@ -62,8 +62,7 @@ class CorrectPanel(QWidget):
         for name, number in info.labels.items():
             self._classes.addItem(name, number)
         self._classes.setVisible(len(info.labels) > 1)
-        selected = self._annotator.case.stack.labels.selected_label
-        self._classes.setCurrentIndex(self._classes.findData(selected))
+        self._show_class()
         asker = self._annotator.asker
         missing = [
             text
@@ -82,7 +81,13 @@ class CorrectPanel(QWidget):
         case.stack.labels.selected_label = self._classes.itemData(index)
         case.choose(case.tools.tool)
 
+    def _show_class(self) -> None:
+        selected = self._annotator.case.stack.labels.selected_label
+        self._classes.setCurrentIndex(self._classes.findData(selected))
+
     def _on_tool(self) -> None:
+        if self._annotator.case.case is not None:
+            self._show_class()
         for tool, button in self._tools.items():
             button.defaultAction().setChecked(tool is self._annotator.case.tools.tool)
 

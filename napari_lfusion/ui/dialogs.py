@@ -123,7 +123,10 @@ class HelpDialog(QDialog):
             grid.addWidget(
                 _table(group, members), number // 2, number % 2, Qt.AlignmentFlag.AlignTop
             )
-        gate = "Hold G while painting: the brush paints only where the map is above the threshold."
+        gate = (
+            "Hold G while painting: the brush paints only where the map is above the threshold. "
+            "Esc closes a message. To begin, F3 connects and F2 starts the demonstration."
+        )
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.close)
         column(grid, label(gate), buttons, parent=self)

@@ -38,7 +38,7 @@ class QueuePanel(QWidget):
         super().__init__()
         self._annotator = annotator
         self._strategies = QComboBox()
-        self._strategies.setToolTip("The order of the queue")
+        self._strategies.setToolTip("The order of the queue (Shift+N: the next one)")
         self._strategies.activated.connect(self._choose)
         self._counts = label("", "quiet")
         self.list = QListWidget()
@@ -52,6 +52,7 @@ class QueuePanel(QWidget):
         top = row(self._strategies, stretch=True)
         column(top, self._counts, self.list, buttons, parent=self)
         annotator.queue.changed.connect(self._show)
+        annotator.queue.ordered.connect(lambda name: self._strategies.setCurrentText(name))
         annotator.queue.pictured.connect(self._picture)
         annotator.session.connected.connect(self._on_connected)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from lfusion.image import UltrasoundImage
 from lfusion.protocol import (
@@ -21,12 +20,12 @@ from lfusion.protocol import (
     ScoringStatus,
     Submission,
     TrainingStatus,
-    Why,
 )
 from lfusion.types import LabelMap
 from napari_lfusion.core.case import BackendInfo, Correction, Offer, Proposal, Saved
 from napari_lfusion.core.errors import NotOfferedError, UnknownIdError
 from napari_lfusion.core.http.account import Account
+from napari_lfusion.core.http.answers import Sample, SavedAnswer
 from napari_lfusion.core.http.files import (
     decode_image,
     decode_mask,
@@ -36,23 +35,6 @@ from napari_lfusion.core.http.files import (
 from napari_lfusion.core.http.inference import infer, stored_file
 from napari_lfusion.core.http.info import ServerNames, read_info
 from napari_lfusion.core.http.transport import Patience, Transport
-
-
-class _Sample(BaseModel):
-    """The answer of `/activelearning/`; `{}` when the pool is empty."""
-
-    id: str | None = None
-    base_version: int | None = None
-    lease: Lease | None = None
-    why: Why | None = None
-
-
-class _SavedAnswer(BaseModel):
-    """The answer to a saved label; a plain server has no versions."""
-
-    image: str
-    version: int | None = None
-    conflict_with: int | None = None
 
 
 class HttpBackend:
@@ -67,6 +49,8 @@ class HttpBackend:
         self._account = account
         self._transport = Transport(account, patience or Patience())
         self._names: ServerNames | None = None
+        self._frames: dict[str, int] = {}
+        """Of each cine that was fetched, the frame that is shown."""
 
     @property
     def client_id(self) -> str:
@@ -95,7 +79,7 @@ class HttpBackend:
         """See `Backend`."""
         path, body = f"/activelearning/{strategy}", {"client_id": self.client_id}
         # The server may have to score the pool first.
-        sample = self._transport.read(_Sample, "POST", path, json=body, model=True)
+        sample = self._transport.read(Sample, "POST", path, json=body, model=True)
         if sample.id is None:
             return None
         # Our app grants leases under MONAI Label's own server, too; there nobody can renew them.
@@ -123,25 +107,30 @@ class HttpBackend:
     def image(self, image_id: str) -> UltrasoundImage:
         """See `Backend`."""
         reply = self._transport.ask("GET", "/datastore/image", params={"image": image_id})
-        return decode_image(received_file(reply))
+        image, frame = decode_image(received_file(reply))
+        if frame is not None:
+            self._frames[image_id] = frame
+        return image
 
     def propose(self, image_id: str) -> Proposal:
         """See `Backend`."""
-        return infer(self._transport, self._server().model, image_id, {})
+        return infer(self._transport, self._server().model, image_id, self._about(image_id))
 
     def follow(self, image_id: str, clicks: Clicks) -> Proposal:
         """See `Backend`."""
         model = self._offers("correction by clicks").interactive
         if model is None:
             raise NotOfferedError("this server's model does not follow clicks; paint instead")
-        return infer(self._transport, model, image_id, clicks.model_dump())
+        params = self._about(image_id, **clicks.model_dump())
+        return infer(self._transport, model, image_id, params)
 
     def alternative(self, image_id: str, which: Alternative) -> Proposal:
         """See `Backend`."""
         model = self._offers("alternatives").counterfactual
         if model is None:
             raise NotOfferedError("this server's model has no alternatives")
-        return infer(self._transport, model, image_id, which.model_dump(), AlternativeResult)
+        params = self._about(image_id, **which.model_dump())
+        return infer(self._transport, model, image_id, params, AlternativeResult)
 
     def label(self, image_id: str) -> LabelMap | None:
         """See `Backend`."""
@@ -168,7 +157,7 @@ class HttpBackend:
             label_info=[{"name": name, "idx": number} for number, name in names],
         )
         saved = self._transport.read(
-            _SavedAnswer,
+            SavedAnswer,
             "PUT",
             "/datastore/label",
             params={"image": correction.image_id, "tag": "final"},
@@ -221,6 +210,11 @@ class HttpBackend:
     def close(self) -> None:
         """See `Backend`."""
         self._transport.close()
+
+    def _about(self, image_id: str, **params: Any) -> dict[str, Any]:
+        """Without a frame, a cine is answered with a mask for each of its frames."""
+        frame = self._frames.get(image_id)
+        return params if frame is None else {**params, "frame": frame}
 
     def _server(self) -> ServerNames:
         if self._names is None:

@@ -19,6 +19,7 @@ from PIL import Image
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask
 from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
+from lfusion.image.read import read_frame_count
 from lfusion.image.volumes import read_volume
 from lfusion.types import FloatMap, LabelMap
 from napari_lfusion.core.errors import BadAnswerError
@@ -68,14 +69,19 @@ def received_parts(reply: httpx.Response) -> tuple[bytes, Received]:
     return _payload(parts["params"]), Received(_name(image), _payload(image))
 
 
-def decode_image(file: Received) -> UltrasoundImage:
-    """Read an image.
+def decode_image(file: Received) -> tuple[UltrasoundImage, int | None]:
+    """Read an image; of a cine the frame that it was scored by.
+
+    Returns:
+        The image, and the number of the frame in its cine; None for a still.
 
     Raises:
         BadAnswerError: It is none that we read; the message says what is wrong with it.
     """
     with _on_disk(file) as path:
-        return read_image(path)
+        frames = read_frame_count(path)
+        frame = frames // 2 if frames > 1 else None
+        return read_image(path, frame), frame
 
 
 def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:

@@ -259,6 +259,16 @@ def test_while_one_mask_is_measured_only_the_newest_waits(
     assert measured[-1] == np.count_nonzero(mask != proposed)
 
 
+def test_the_next_class_comes_round(case: CaseController) -> None:
+    case.choose(Tool.PAINT)
+    seen = []
+    for _ in range(3):
+        seen.append(case.stack.labels.selected_label)
+        case.next_class()
+    assert seen == [1, 2, 1]
+    assert case.tools.tool is Tool.PAINT
+
+
 def test_a_recovered_mask_is_a_changed_one(
     annotator: Annotator, make_case: MakeCase, info: BackendInfo
 ) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import monailabel_app
 from lfusion.cli.server_process import free_port, running_command, running_server
@@ -20,6 +22,11 @@ from lfusion.image import as_ultrasound_image
 from napari_lfusion.core.case import Correction, Offer, OpenCase, Proposal
 from napari_lfusion.core.correction import make_correction
 from napari_lfusion.core.http import Account
+
+if TYPE_CHECKING:
+    from tests.support.ultrasound_files import write_ultrasound
+else:  # tests/ is no package when it runs
+    from ultrasound_files import write_ultrasound
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
@@ -129,9 +136,11 @@ def account(scripted: Scripted) -> Account:
 def ours(
     heads: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of `lfusion serve` over the drawn heads."""
+    """The address of `lfusion serve` over the drawn heads, three of them also as a cine."""
     studies = tmp_path_factory.mktemp("ours") / "studies"
     shutil.copytree(heads / "images", studies)
+    pictures = [np.asarray(Image.open(studies / f"head{n:02}.png")) for n in (1, 2, 3)]
+    write_ultrasound(studies / "cine.dcm", np.stack(pictures), (0.2, 0.1))
     options = ["--checkpoint", str(tiny_checkpoint)]
     with running_server(studies, studies.parent / "server.log", *options) as url:
         yield url

@@ -104,6 +104,24 @@ class TestOurs:
         assert followed.maps == {}
         assert followed.checkpoint_id == proposal.checkpoint_id
 
+    def test_a_cine_is_corrected_by_its_middle_frame(
+        self, backend: HttpBackend, heads: Path, tiny_checkpoint: Path
+    ) -> None:
+        middle = heads / "images" / "head02.png"
+        expected = lfusion.load(tiny_checkpoint, "cpu")(middle, pixel_size_mm=(0.2, 0.1))
+        case = open_case(backend, Offer("cine"))
+        assert case.image.pixel_size_mm == pytest.approx((0.2, 0.1))
+        np.testing.assert_array_equal(case.proposal.mask, expected.mask)
+        np.testing.assert_allclose(case.proposal.maps["epistemic"], expected.epistemic, atol=1e-5)
+        row, column = (int(part) for part in np.argwhere(expected.mask == 1)[0])
+        outside = Clicks(background=[[column, row]])
+        assert backend.follow("cine", outside).mask[row, column] == 0
+        assert backend.alternative("cine", Alternative(mode=0, t=2.0)).mask.ndim == 2
+        backend.submit(make_correction(case, case.start, backend.info().labels))
+        kept = backend.label("cine")
+        assert kept is not None
+        np.testing.assert_array_equal(kept, case.start)
+
     def test_a_mode_can_be_walked_along(self, backend: HttpBackend) -> None:
         there, back = (backend.alternative("head06", Alternative(mode=0, t=t)) for t in (2.0, -2.0))
         assert there.mask.sum() > back.mask.sum()

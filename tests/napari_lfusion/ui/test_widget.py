@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QLineEdit,
+    QSlider,
+    QWidget,
+)
 
 from lfusion.image import UltrasoundImage
 from napari_lfusion.core.http import Account, HttpBackend
@@ -108,6 +115,62 @@ def test_every_action_has_a_key_of_its_own_and_a_tooltip(widget: AnnotatorWidget
     for spec in widget.commands.specs:
         assert spec.keys
         assert spec.tip in widget.commands[spec.name].toolTip()
+
+
+def test_everything_to_press_or_to_choose_explains_itself(editing: AnnotatorWidget) -> None:
+    kinds = (QAbstractButton, QComboBox, QSlider, QAbstractSpinBox, QLineEdit)
+    pieces = [piece for kind in kinds for piece in editing.findChildren(kind)]
+    ours = [piece for piece in pieces if not isinstance(piece.parent(), QAbstractSpinBox)]
+    assert len(ours) > 30
+    assert [piece for piece in ours if not piece.toolTip() and piece.objectName() == ""] == []
+
+
+def test_the_demonstration_and_its_messages_need_no_mouse(
+    widget: AnnotatorWidget, viewer: Any, wait: Any
+) -> None:
+    QTest.keyClick(canvas(viewer), Qt.Key.Key_F2)
+    wait(lambda: widget.annotator.idle)
+    widget.annotator.link.failed.emit("something went wrong")
+    assert widget.messages.text == "Something went wrong"
+    QTest.keyClick(widget.queue.list, Qt.Key.Key_Escape)
+    wait(lambda: not widget.messages.text)
+    before = widget.annotator.session.strategy
+    QTest.keyClick(widget.tabs, Qt.Key.Key_N, Qt.KeyboardModifier.ShiftModifier)
+    assert widget.annotator.session.strategy != before
+
+
+class Watched(DemoBackend):
+    """The demonstration, which knows what was asked on which thread."""
+
+    def __init__(self) -> None:
+        self.asked: set[tuple[str, bool]] = set()
+        super().__init__()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        def watched(*arguments: Any) -> Any:
+            here = threading.current_thread() is threading.main_thread()
+            self.asked.add((name, here))
+            return found(*arguments)
+
+        return watched
+
+
+def test_no_question_to_the_server_is_asked_by_the_window_itself(
+    widget: AnnotatorWidget, wait: Any
+) -> None:
+    watched = Watched()
+    widget.connect_to(lambda: watched)
+    wait(lambda: widget.annotator.idle and not widget.annotator.requests.topics)
+    for name in ("order", "next", "other_more", "adopt", "submit", "next", "disconnect"):
+        widget.commands[name].trigger()
+        wait(lambda: not widget.annotator.requests.topics)
+    asked = {name for name, _ in watched.asked}
+    assert {"info", "queue", "next_case", "image", "propose", "alternative", "submit"} <= asked
+    assert [name for name, here in watched.asked if here] == []
 
 
 class Slow(DemoBackend):
