@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfusion.errors import ImageError
-from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask
+from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask_frames
 from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
 from lfusion.image.read import read_frame_count
-from lfusion.image.volumes import read_volume
+from lfusion.image.volumes import read_stack, read_volume
 from lfusion.types import FloatMap, LabelMap
 from napari_lfusion.core.errors import BadAnswerError
 
@@ -87,13 +87,15 @@ def decode_image(file: Received) -> tuple[UltrasoundImage, int | None]:
 def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:
     """Read a mask of class numbers, and where it lies when the format says so.
 
+    Of the label of a cine with a slice for each frame, that of the frame which is shown.
+
     Raises:
         BadAnswerError: As `decode_image`.
     """
     with _on_disk(file) as path:
-        mask = read_mask(path)
+        masks = read_mask_frames(path)
         volume = suffix_of(path) in VOLUME_SUFFIXES
-        return mask, read_volume(path)[1] if volume else None
+        return masks[len(masks) // 2], read_stack(path)[1] if volume else None
 
 
 def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
