@@ -116,7 +116,9 @@ def test_a_save_that_died_after_the_journal_is_finished(
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "no database"])
-def test_a_damaged_index_is_made_anew(studies: Path, mask: Path, damage: str) -> None:
+def test_a_damaged_index_is_made_anew(
+    studies: Path, mask: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store = opened(studies)
     for image_id in ("head00", "head01", "head00"):
         store.save_label(image_id, str(mask), "final", {"client_id": "ann"})
@@ -131,6 +133,8 @@ def test_a_damaged_index_is_made_anew(studies: Path, mask: Path, damage: str) ->
         kept = {"empty": 0, "cut off": len(content) // 2, "no database": 0}[damage]
         index.write_bytes(content[:kept] + (b"x" * 5000 if damage == "no database" else b""))
     store = opened(studies)
+    assert "with labels of 2 images" in caplog.text
+    assert ("kept as index.sqlite.damaged" in caplog.text) == (damage in ("cut off", "no database"))
     assert {i: store.saver.versions(i) for i in store.list_images()} == before
     assert store.get_labeled_images() == ["head00", "head01"]
     assert store.status()["completed"] == 2
