@@ -89,6 +89,19 @@ class ServedModel:
                 self._loaded = (stamp, predictor.load(path))
             return self._loaded[1]
 
+    def is_loaded(self) -> bool:
+        """Whether `predictor` answers at once; never waits itself.
+
+        Raises:
+            CheckpointError: What says which checkpoint is served is damaged.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._loaded is not None and self._loaded[0] == _stamp(self.path)
+        finally:
+            self._lock.release()
+
     def learned_until(self) -> float:
         """Up to when labels of the studies may be in the served checkpoint, seconds since 1970.
 

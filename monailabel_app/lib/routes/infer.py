@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from anyio import to_thread
 from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import JSONResponse, Response
 from monailabel.interfaces.utils.app import app_instance
@@ -47,7 +47,7 @@ async def infer(
 ) -> Response:
     """Predict an image of the datastore, of a session, or one sent along."""
     work = partial(_infer, model, image, session_id, params, file, output)
-    return await to_thread.run_sync(work, limiter=predictions)
+    return await asyncio.get_running_loop().run_in_executor(predictions, work)
 
 
 def _infer(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
+from anyio import to_thread
 from fastapi import APIRouter
 from fastapi.responses import Response
 from monailabel.interfaces.utils.app import app_instance
@@ -12,21 +14,30 @@ from lfusion import __version__
 from lfusion.protocol import INFO_KEY
 from monailabel_app.lib.auth import role_of
 from monailabel_app.lib.routes.common import AnyUser
+from monailabel_app.lib.tokens import Role
 
 router = APIRouter(tags=["App"])
 
 
 @router.get("/info/")
-def info(user: AnyUser) -> Response:
+async def info(user: AnyUser) -> Response:
     """Models, strategies, labels and how far the work is, and what is beyond MONAI Label."""
-    app = app_instance()
-    capabilities = app.capabilities(role_of(user)).model_dump(mode="json")
-    # Plain JSON already: the framework's own encoder would take longer than all the rest.
-    content = json.dumps({**app.info(), INFO_KEY: capabilities}, default=str)
-    return Response(content, media_type="application/json")
+    content = partial(_info, role_of(user))
+    # Reads of what is in memory: for a thread it would wait longer, behind the predictions.
+    if app_instance().served.is_loaded():
+        return content()
+    return await to_thread.run_sync(content)
 
 
 @router.get("/health")
 def health() -> dict[str, str]:
     """That the server answers, for a supervisor or a reverse proxy; needs no token."""
     return {"status": "ok", "version": __version__}
+
+
+def _info(role: Role) -> Response:
+    app = app_instance()
+    capabilities = app.capabilities(role).model_dump(mode="json")
+    # Plain JSON already: the framework's own encoder would take longer than all the rest.
+    content = json.dumps({**app.info(), INFO_KEY: capabilities}, default=str)
+    return Response(content, media_type="application/json")
