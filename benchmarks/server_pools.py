@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,9 @@ SIDE = 256
 GRID = 64
 """The same of the tiny network's input."""
 
+LARGE, LARGE_SIDE = "large", 2048
+"""Id and side of one more image, for an inference that takes its time."""
+
 _DISTINCT = 8
 
 
@@ -49,8 +54,6 @@ def write_images(folder: Path) -> list[Path]:
     for seed in range(_DISTINCT):
         phantom = generate_phantom(seed)
         images.append(folder / "images" / f"phantom{seed}.png")
-        if images[-1].exists():  # the pools of an earlier run are links to it
-            continue
         _resized(phantom.image, SIDE, Image.Resampling.BILINEAR).save(images[-1])
         mask = _resized(phantom.mask.astype(np.uint8), SIDE, Image.Resampling.NEAREST)
         mask.save(folder / "masks" / images[-1].name)
@@ -84,6 +87,14 @@ def make_pool(studies: Path, images: list[Path], count: int) -> Path:
     return studies
 
 
+def labelled_store(dataset: Path, labels: Callable[[], Mapping[str, int]]) -> StudiesDatastore:
+    """The images of a data set and their masks, in a studies folder beside it."""
+    studies = dataset.with_name("labelled")
+    shutil.copytree(dataset / "images", studies)
+    shutil.copytree(dataset / "masks", studies / "labels" / "final")
+    return StudiesDatastore(str(studies), labels, auto_reload=False, read_only=False)
+
+
 def make_distinct(studies: Path, images: list[Path], count: int) -> Path:
     """Fill a folder with images of which no two are equal: each is to be scored."""
     studies.mkdir(parents=True)
@@ -95,7 +106,7 @@ def make_distinct(studies: Path, images: list[Path], count: int) -> Path:
 
 
 def write_large(source: Path, target: Path, side: int) -> None:
-    """Write a copy of an image with more pixels, for an inference that takes its time."""
+    """Write a copy of an image with more pixels."""
     pixels = np.asarray(Image.open(source))
     _resized(pixels, side, Image.Resampling.BILINEAR).save(target)
 
@@ -112,7 +123,8 @@ def seed_scores(studies: Path, checkpoint: Path) -> None:
         number = checkpoint_number(db, checkpoint_id)
         images = unscored(db, number, open_images=True, after=0, limit=1_000_000)
         for image in images:
-            scores = {name: chance.random() for name in sorted(RANKED)}
+            # The large image comes last: the masks that are saved have another size.
+            scores = {n: 0.0 if image.id == LARGE else chance.random() for n in sorted(RANKED)}
             score = StoredScore(checkpoint_id=checkpoint_id, scores=scores)
             store_score(db, number, f"{image.number:064x}", score)
         store_contents(db, ((image, f"{image.number:064x}") for image in images))
