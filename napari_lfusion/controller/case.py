@@ -65,6 +65,8 @@ class CaseController:
         self.measurement = LiveMeasurement(self.stack, requests)
         self._clock = clock
         self._model_mask: LabelMap | None = None
+        self._answered: tuple[Click, ...] = ()
+        self._answers: list[tuple[LabelMap, LabelMap, tuple[Click, ...]]] = []
         self.editor.changed.connect(self._on_edited)
         self.editor.stroke.connect(self._on_stroke)
         self.pointer.added.connect(self._on_clicked)
@@ -90,7 +92,7 @@ class CaseController:
         self.case, self.info = case, info
         self.effort = Effort() if effort is None else effort
         self.alternative = None
-        self._model_mask = case.proposal.mask
+        self._model_mask, self._answered, self._answers = case.proposal.mask, (), []
         scale = info.capabilities.epistemic_scale if info.capabilities else None
         mask = case.start if recovered is None else recovered
         self.stack.show(case, info.labels, mask, scale)
@@ -190,8 +192,10 @@ class CaseController:
         """
         assert self._model_mask is not None, "clicks belong to an open case"
         moved = np.nonzero(proposal.mask != self._model_mask)
-        self._model_mask = proposal.mask
-        self.editor.write_at(moved, proposal.mask[moved])
+        before = (self.mask.copy(), self._model_mask, self._answered)
+        self._model_mask, self._answered = proposal.mask, self.pointer.clicks
+        if self.editor.write_at(moved, proposal.mask[moved]):
+            self._answers.append(before)
         self.stack.set_maps(proposal.maps)
 
     def take_back_click(self) -> tuple[Click, ...]:
@@ -204,10 +208,13 @@ class CaseController:
         return self.pointer.clicks
 
     def undo(self) -> None:
-        """Take the last stroke or edit back."""
+        """Take the last stroke or edit back; clicks go with their answer, lest they return."""
         if self.case is not None:
             self.effort = self.effort.undo(self._clock())
             self.editor.undo()
+            if self._answers and np.array_equal(self.mask, self._answers[-1][0]):
+                _, self._model_mask, self._answered = self._answers.pop()
+                self.pointer.replace(self._answered)
 
     def redo(self) -> None:
         """Do the last undone stroke or edit again."""

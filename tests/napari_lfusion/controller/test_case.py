@@ -229,6 +229,31 @@ def test_brush_strokes_survive_what_clicks_change_elsewhere(case: CaseController
     assert np.array_equal(case.mask, painted)
 
 
+def test_an_undone_answer_takes_its_clicks_along(case: CaseController) -> None:
+    assert case.case is not None
+    start = case.mask.copy()
+    first, second = Click(1, 2, "fetal head"), Click(3, 4, "background")
+    answers = [start.copy(), start.copy()]
+    answers[0][0:5, 0:5] = 1
+    answers[1][0:9, 0:9] = 1
+    for clicks, answer in zip([(first,), (first, second)], answers, strict=True):
+        case.pointer.replace(clicks)
+        case.follow(replace(case.case.proposal, mask=answer))
+    paint(case, (50, 80))
+    case.undo()
+    assert list(case.pointer.clicks) == [first, second]  # a stroke is no answer
+    case.undo()
+    assert list(case.pointer.clicks) == [first]
+    assert np.array_equal(case.mask, answers[0])
+    case.pointer.replace((first, second))
+    case.follow(replace(case.case.proposal, mask=answers[1]))
+    assert np.array_equal(case.mask, answers[1])
+    case.undo()
+    case.undo()
+    assert list(case.pointer.clicks) == []
+    assert np.array_equal(case.mask, start)
+
+
 def test_the_measurement_follows_the_mask(case: CaseController, info: BackendInfo) -> None:
     rows, columns = np.mgrid[:64, :96]
     # 20 px of 0.5 mm by 40 px of 0.25 mm: a circle of 10 mm radius in space
