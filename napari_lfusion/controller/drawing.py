@@ -69,7 +69,7 @@ def draw_frame(stack: LayerStack, region: Region | None) -> None:
     top, left = top - FRAME_MARGIN_PX, left - FRAME_MARGIN_PX
     bottom, right = bottom - 1 + FRAME_MARGIN_PX, right - 1 + FRAME_MARGIN_PX
     frame = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
-    _replace(stack, Role.REGION, [(frame, "rectangle")], edge_width=0.5)
+    _replace(stack, Role.REGION, [(frame, "rectangle")], edge_width=1.0)
 
 
 def _replace(

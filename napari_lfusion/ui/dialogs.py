@@ -142,5 +142,5 @@ def _table(group: str, specs: Sequence[Spec]) -> QWidget:
         key = QLabel(shown(spec.keys))
         key.setProperty("role", "key")
         grid.addWidget(key, line, 0)
-        grid.addWidget(label(spec.tip), line, 1)
+        grid.addWidget(QLabel(spec.tip), line, 1)  # one that wraps would be cut off
     return table

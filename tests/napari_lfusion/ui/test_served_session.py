@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from lfusion.cli.server_process import free_port, running_command
 from lfusion.image import read_mask
@@ -128,6 +130,15 @@ def quiet(widget: AnnotatorWidget) -> Callable[[], bool]:
     return lambda: not widget.annotator.requests.topics
 
 
+def picture(viewer: Any, name: str) -> None:
+    """Keep a picture of the window, for those who ask for it, to be looked at."""
+    folder = os.environ.get("LFUSION_PICTURES")
+    if folder:
+        QApplication.processEvents()
+        pixels = viewer.window.screenshot(canvas_only=False, flash=False)
+        Image.fromarray(pixels[..., :3]).save(Path(folder) / f"{name}.png", optimize=True)
+
+
 def test_from_the_lease_to_the_queue_ranked_anew(
     editing: AnnotatorWidget,
     server: Server,
@@ -136,6 +147,7 @@ def test_from_the_lease_to_the_queue_ranked_anew(
     failures: list[str],
     news: list[str],
     tmp_path: Path,
+    viewer: Any,
 ) -> None:
     annotator, case = editing.annotator, editing.annotator.case
     opened = case.case
@@ -194,6 +206,8 @@ def test_from_the_lease_to_the_queue_ranked_anew(
     assert after.capabilities.checkpoint_id != before.capabilities.checkpoint_id
     assert ranked.checkpoint_id == after.capabilities.checkpoint_id
     assert "ranked anew" in editing.messages.text
+    editing.tabs.setCurrentWidget(editing.training)
+    picture(viewer, "10-retrained")
     assert len(annotator.training.latest.history) > 0
     waiting = [item for item in ranked.items if item.state == "open"]
     scores = [item.why.score for item in waiting if item.why and item.why.score is not None]
