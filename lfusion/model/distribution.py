@@ -63,5 +63,12 @@ class LogitDistribution:
             Uᵀ(PPᵀ + diag(d))U at each pixel, [batch, classes − 1, classes − 1, height, width].
         """
         factor = torch.einsum("bcrhw,ck->bkrhw", self.factor, basis)
-        low_rank = torch.einsum("bkrhw,blrhw->bklhw", factor, factor)
-        return low_rank + torch.einsum("bchw,ck,cl->bklhw", self.scale.square(), basis, basis)
+        covariance = torch.einsum("bchw,ck,cl->bklhw", self.scale.square(), basis, basis)
+        # pair by pair: einsum would copy the factor into one small matrix for each pixel
+        for k in range(factor.shape[1]):
+            for other in range(k, factor.shape[1]):
+                shared = (factor[:, k] * factor[:, other]).sum(1)
+                covariance[:, k, other] += shared
+                if other > k:
+                    covariance[:, other, k] += shared
+        return covariance

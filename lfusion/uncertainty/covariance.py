@@ -91,9 +91,16 @@ class DenseCovariance(Covariance):
         """Return V = (φ̃F)(φ̃F)ᵀ at each pixel."""
         batch, _, height, width = features.shape
         contrasts = len(self.factor)
-        phi = with_bias(features)
-        projected = torch.stack([phi @ self.factor[k] for k in range(contrasts)])
-        covariance = torch.einsum("kpr,lpr->klp", projected, projected)
+        rows = features.movedim(1, 0).flatten(1)
+        phi = torch.cat((rows, rows.new_ones(1, rows.shape[1])))  # pixels last: sums run along them
+        dim = len(phi)
+        # F is lower triangular: block k of it ends after k + 1 blocks of columns
+        projected = [self.factor[k, :, : (k + 1) * dim].T @ phi for k in range(contrasts)]
+        covariance = phi.new_empty(contrasts, contrasts, phi.shape[1])
+        for k, left in enumerate(projected):
+            for other in range(k, contrasts):
+                shared = (left * projected[other][: (k + 1) * dim]).sum(0)
+                covariance[k, other] = covariance[other, k] = shared
         return covariance.view(contrasts, contrasts, batch, height, width).movedim(2, 0)
 
     def contrast_factor(self) -> Tensor:

@@ -19,9 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lfusion.uncertainty.gauge import contrast_basis
-from lfusion.uncertainty.quadrature import gaussian_nodes
+from lfusion.uncertainty.quadrature import Nodes, few_nodes, gaussian_nodes
 
 PixelMap = Float[Tensor, "batch height width"]
+
+_LOWEST = -60.0
+"""Of a logit below the largest one; single precision has room for the product of two such."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +80,8 @@ def decompose(
         epistemic: V between class contrasts (`posterior.contrast_covariance`).
         aleatoric: PPᵀ + diag(d) between class contrasts
             (`LogitDistribution.contrast_covariance`).
-        theta_nodes: nodes over θ; 7 for two classes, 16 otherwise.
-        eta_nodes: nodes over η; 9 for two classes, 16 otherwise.
+        theta_nodes: nodes over θ; by default 7 for two and three classes, 6 for four.
+        eta_nodes: nodes over η; by default 9, 7 and 13. Above four classes 16 or 2 (C − 1) of each.
 
     Source:
         method.md §3; the quadrature is our own derivation.
@@ -96,15 +99,26 @@ def decompose(
             theta,
             eta,
         )
-    theta, eta = (_nodes(classes - 1, n, mean) for n in (theta_nodes or 16, eta_nodes or 16))
+    theta = _nodes_or(few_nodes(classes - 1, fine=False), theta_nodes, mean)
+    eta = _nodes_or(few_nodes(classes - 1, fine=True), eta_nodes, mean)
     basis = contrast_basis(classes, mean)
-    roots = [_square_root(covariance, basis) for covariance in (epistemic, aleatoric)]
+    roots = [
+        torch.einsum("bikhw,ci->bkchw", square_root(covariance), basis)
+        for covariance in (epistemic, aleatoric)
+    ]
     return _decompose_general(mean, roots[0], roots[1], theta, eta)
 
 
 def _nodes(dim: int, n: int, like: Tensor) -> tuple[Tensor, Tensor]:
     nodes, weights = gaussian_nodes(dim, n)
     return torch.from_numpy(nodes).to(like), torch.from_numpy(weights).to(like)
+
+
+def _nodes_or(few: Nodes, n: int | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the few nodes, or n others."""
+    if n is not None:
+        return _nodes(few[0].shape[1], n, like)
+    return torch.from_numpy(few[0]).to(like), torch.from_numpy(few[1]).to(like)
 
 
 def binary_entropy(p: Tensor) -> Tensor:
@@ -158,18 +172,25 @@ def _decompose_general(
     def shift(root: Tensor, node: Tensor) -> Tensor:
         return torch.einsum("k,bkchw->bchw", node, root)
 
-    shifts = [shift(aleatoric_root, node) for node in eta[0]]
+    offsets = [_below_zero(shift(aleatoric_root, node)) for node in eta[0]]
+    exponentials = [offset.exp() for offset in offsets]
     conditional, entropies, residuals = [], [], []
     for node in theta[0]:
-        centre = mean + shift(epistemic_root, node)
-        total, residual = torch.zeros_like(mean), torch.zeros_like(mean[:, 0])
-        for offset, weight in zip(shifts, eta[1], strict=True):
-            p = (centre + offset).softmax(1)
-            total = total + weight * p
-            residual = residual + weight * entropy(p, 1)
+        centre = _below_zero(mean + shift(epistemic_root, node))
+        total, moment = torch.zeros_like(mean), torch.zeros_like(mean)
+        residual = torch.zeros_like(mean[:, 0])
+        exponential = centre.exp()
+        # softmax(c + o) = eᶜeᵒ/S without an exponential of its own; H = ln S − Σ p (c + o)
+        for offset, factor, weight in zip(offsets, exponentials, eta[1].tolist(), strict=True):
+            p = exponential * factor
+            scale = p.sum(1, keepdim=True)
+            residual.add_(scale[:, 0].log(), alpha=weight)
+            p.mul_(weight / scale)
+            total.add_(p)
+            moment.addcmul_(p, offset)
         conditional.append(total)
         entropies.append(entropy(total, 1))
-        residuals.append(residual)
+        residuals.append(residual - moment.addcmul_(total, centre).sum(1))
     probability = _mean(conditional, theta[1])
     kl, variance = _disagreement(conditional, probability, theta[1], floored_log)
     return _from_parts(
@@ -233,9 +254,27 @@ def _from_parts(
     )
 
 
-def _square_root(covariance: Tensor, basis: Tensor) -> Tensor:
-    """Return R [B, C − 1, C, H, W] with Σ_k R_k R_kᵀ = U covariance Uᵀ at each pixel."""
-    values, vectors = torch.linalg.eigh(covariance.movedim((1, 2), (-2, -1)))
-    root = (vectors * values.clamp_min(0).sqrt()[..., None, :]) @ vectors.mT @ basis.T
-    out: Tensor = root.movedim((-2, -1), (1, 2)).contiguous()
-    return out
+def _below_zero(logits: Tensor) -> Tensor:
+    """Return the logits with their largest class at 0, and none so low that e^z vanishes."""
+    return (logits - logits.amax(1, keepdim=True)).clamp_min(_LOWEST)
+
+
+def square_root(covariance: Tensor) -> Tensor:
+    """Return a lower triangular R [B, k, k, H, W] with R Rᵀ = covariance at each pixel.
+
+    Cholesky's recursion over whole maps: LAPACK's batched routines take thirty times as long for
+    matrices as small as these, and none of them accepts a singular one.
+    """
+    root = torch.zeros_like(covariance)
+    for column in range(covariance.shape[1]):
+        known = root[:, column, :column]
+        variance = covariance[:, column, column]
+        left = variance - known.square().sum(1)
+        own = left > 8 * torch.finfo(left.dtype).eps * variance  # else what is left is rounding
+        pivot = torch.where(own, left, 0).sqrt()
+        inverse = torch.where(own, 1 / pivot, 0)
+        root[:, column, column] = pivot
+        for row in range(column + 1, covariance.shape[1]):
+            rest = covariance[:, row, column] - (root[:, row, :column] * known).sum(1)
+            root[:, row, column] = rest * inverse
+    return root

@@ -189,13 +189,10 @@ class LastLayerLaplace:
                 none by default, for a deterministic network.
         """
         epistemic = self.covariance.to(features).contrasts(features)
-        contrasts = self.classes - 1
         return decompose(
             self.mean_logits(features),
             epistemic,
             torch.zeros_like(epistemic) if aleatoric is None else aleatoric,
-            theta_nodes=7 if contrasts == 1 else max(16, 2 * contrasts),
-            eta_nodes=9 if contrasts == 1 else max(16, 2 * contrasts),
         )
 
 

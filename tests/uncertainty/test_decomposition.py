@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,9 +17,9 @@ from lfusion.uncertainty import (
     decompose_monte_carlo,
     gauge_projected,
 )
-from lfusion.uncertainty.decomposition import entropy
+from lfusion.uncertainty.decomposition import entropy, square_root
 from lfusion.uncertainty.gauge import contrast_basis
-from lfusion.uncertainty.quadrature import gaussian_nodes
+from lfusion.uncertainty.quadrature import few_nodes, gaussian_nodes
 
 MakePosterior = Callable[[int], tuple[LastLayerLaplace, torch.Tensor]]
 
@@ -196,3 +197,41 @@ def test_the_closed_form_agrees_with_monte_carlo(
         ours, theirs = (getattr(d, name).flatten() for d in (closed, sampled))
         assert spearmanr(ours, theirs).statistic >= 0.99, name
         torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
+
+
+@pytest.mark.parametrize(("dim", "fine", "n"), [(2, True, 7), (3, True, 13), (3, False, 6)])
+def test_few_nodes_have_the_moments_of_a_gaussian(dim: int, fine: bool, n: int) -> None:
+    nodes, weights = few_nodes(dim, fine=fine)
+    assert len(nodes) == len(weights) == n
+    assert (weights > 0).all()
+    assert weights.sum() == pytest.approx(1)
+    np.testing.assert_allclose(weights @ nodes, 0, atol=1e-12)
+    np.testing.assert_allclose((nodes * weights[:, None]).T @ nodes, np.eye(dim), atol=1e-12)
+    if fine:
+        first, second = nodes[:, 0], nodes[:, 1]
+        assert weights @ first**4 == pytest.approx(3)
+        assert weights @ (first * second) ** 2 == pytest.approx(1)
+        assert weights @ first**3 == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+def test_few_nodes_tell_the_same_as_many(classes: int) -> None:
+    mean, epistemic, aleatoric = _field(classes, 5, 0.3, 0.7)
+    few = decompose(mean, epistemic, aleatoric)
+    many = decompose(mean, epistemic, aleatoric, theta_nodes=128, eta_nodes=128)
+    for name in ("mutual_information", "expected_entropy", "predictive_entropy"):
+        ours, theirs = (getattr(terms, name).flatten() for terms in (few, many))
+        assert spearmanr(ours, theirs).statistic >= 0.99, name
+        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.02)
+
+
+@given(st.integers(1, 4), st.integers(0, 4), st.integers(0, 2**31), st.floats(1e-3, 1e3))
+def test_the_square_root_is_one_also_of_a_singular_matrix(
+    size: int, rank: int, seed: int, scale: float
+) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    factor = scale * torch.randn(1, size, rank, 2, 3, generator=chance, dtype=torch.float64)
+    covariance = torch.einsum("birhw,bjrhw->bijhw", factor, factor)
+    root = square_root(covariance)
+    found = torch.einsum("bikhw,bjkhw->bijhw", root, root)
+    torch.testing.assert_close(found, covariance, rtol=1e-6, atol=1e-6 * scale**2)
