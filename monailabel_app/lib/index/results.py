@@ -180,9 +180,12 @@ def note_scored(db: sqlite3.Connection, checkpoint: int, generation: int) -> Non
 
 def _rank(db: sqlite3.Connection, which: str, value: str | int) -> None:
     """Put images in their place in the order of each score, under every checkpoint."""
+    # By way of the few checkpoints: without them, each image is looked for among all results.
     rows = db.execute(
-        "SELECT checkpoint, number, state, scores FROM images "
-        f"JOIN results ON results.sha256 = images.sha256 WHERE {which}",
+        "SELECT results.checkpoint, images.number, state, scores "
+        "FROM images CROSS JOIN checkpoints CROSS JOIN results "
+        "ON results.checkpoint = checkpoints.number AND results.sha256 = images.sha256 "
+        f"WHERE {which}",
         (value,),
     ).fetchall()
     for row in rows:
