@@ -19,7 +19,7 @@ SWITCH_SECONDS = 0.0005
 turn waits for every thread that prepares a prediction; the default, 5 ms, adds up."""
 
 NICENESS = 5
-"""Of predictions: other answers take milliseconds and go first; a training, with 10, goes last."""
+"""Of predictions: other answers take milliseconds and go first; a training, with 19, goes last."""
 
 
 def _stand_back() -> None:

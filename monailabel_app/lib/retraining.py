@@ -40,7 +40,9 @@ logger = logging.getLogger(__name__)
 MIN_CALIBRATION_IMAGES = 20
 """Held-out images below which the calibration of the model before is kept."""
 
-NICENESS = 10
+NICENESS = 19
+"""Of a training: it takes what predictions and answers leave."""
+
 OOM_SCORE = 500
 """Of 1000: when memory runs out, Linux ends the training and not the server."""
 
