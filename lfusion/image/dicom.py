@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset as Header
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries
@@ -21,13 +19,14 @@ from lfusion.image.image import Geometry, to_pixel_size
 from lfusion.image.volumes import read_stack
 from lfusion.types import PixelSize
 
+if TYPE_CHECKING:  # pydicom takes a fifth of a second, which a viewer's start can do without
+    from pydicom.dataset import Dataset as Header
+
 _CENTIMETRE = 3
 _TWO_D = 1
 _TISSUE = 1
 # What pydicom raises on damaged files, some of it only when a value is looked at.
 _DAMAGE = (
-    InvalidDicomError,
-    BytesLengthException,
     OSError,
     EOFError,
     ValueError,
@@ -178,6 +177,8 @@ def _area(region: Header) -> int:
 
 
 def _read_header(path: Path) -> Header:
+    import pydicom
+
     with _understanding(path):
         header = pydicom.dcmread(path, stop_before_pixels=True)
         has_image = bool(header.get("Rows")) and bool(header.get("Columns"))
@@ -189,10 +190,12 @@ def _read_header(path: Path) -> Header:
 @contextmanager
 def _understanding(path: Path) -> Iterator[None]:
     """Around every look into a header: pydicom converts, warns and fails only then."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     try:
         with quiet_libraries():
             yield
-    except _DAMAGE as error:
+    except (InvalidDicomError, BytesLengthException, *_DAMAGE) as error:
         raise ImageError(
             f"cannot read {path}: expected a DICOM file, got a damaged or other file "
             f"({error}); export it again"

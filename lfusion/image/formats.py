@@ -7,9 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import SimpleITK
 
 from lfusion.errors import ImageError
 
@@ -20,7 +17,6 @@ IMAGE_SUFFIXES = PICTURE_SUFFIXES + DICOM_SUFFIXES + VOLUME_SUFFIXES
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *VOLUME_SUFFIXES)
 """The formats that keep class numbers: no lossy JPEG, no DICOM with its grey scale transforms."""
 
-_sitk: Any = SimpleITK  # half of its functions have no types
 _LIBRARIES = threading.Lock()
 
 
@@ -77,14 +73,9 @@ def quiet_libraries() -> Iterator[None]:
     """Keep the libraries' warnings away from the user while one file is read or written.
 
     They concern header details that do not change the pixels (unknown tags, padding); what does
-    matter is checked by our readers and raised. Both switches belong to the whole process, so
-    a lock keeps two threads from restoring each other's state.
+    matter is checked by our readers and raised. The filters belong to the whole process, so a
+    lock keeps two threads from restoring each other's state.
     """
     with _LIBRARIES, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shown = _sitk.ProcessObject.GetGlobalWarningDisplay()
-        _sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        try:
-            yield
-        finally:
-            _sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+        yield

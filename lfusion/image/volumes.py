@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import SimpleITK
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import quiet_libraries, suffix_of
 from lfusion.image.image import Geometry
 
-_sitk: Any = SimpleITK  # half of its functions have no types
 _IMAGE_IO = {
     ".nii": "NiftiImageIO",
     ".nii.gz": "NiftiImageIO",
@@ -33,8 +33,8 @@ def volume_size(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: If the file is damaged, something else, or holds several slices.
     """
-    with quiet_libraries():
-        size = _plane_size(path, _open(path))
+    with _simpleitk() as sitk:
+        size = _plane_size(path, _open(path, sitk))
     return (size[1], size[0])
 
 
@@ -44,8 +44,8 @@ def stack_size(path: Path) -> tuple[int, int, int]:
     Raises:
         ImageError: If the file is damaged, something else, or has more than three dimensions.
     """
-    with quiet_libraries():
-        width, height, planes = _stack_size(path, _open(path))
+    with _simpleitk() as sitk:
+        width, height, planes = _stack_size(path, _open(path, sitk))
     return (planes, height, width)
 
 
@@ -65,10 +65,10 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Geometry]:
     Raises:
         ImageError: If the file is damaged, something else, or holds several slices.
     """
-    with quiet_libraries():
-        reader = _open(path)
+    with _simpleitk() as sitk:
+        reader = _open(path, sitk)
         width, height = _plane_size(path, reader)
-        pixels, geometry = _execute(path, reader)
+        pixels, geometry = _execute(path, reader, sitk)
     return pixels.reshape(height, width, *_channels(pixels, reader)), geometry
 
 
@@ -85,10 +85,10 @@ def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
     Raises:
         ImageError: If the file is damaged, something else, or has more than three dimensions.
     """
-    with quiet_libraries():
-        reader = _open(path)
+    with _simpleitk() as sitk:
+        reader = _open(path, sitk)
         width, height, _ = _stack_size(path, reader)
-        pixels, geometry = _execute(path, reader)
+        pixels, geometry = _execute(path, reader, sitk)
     return pixels.reshape(-1, height, width, *_channels(pixels, reader)), geometry
 
 
@@ -104,16 +104,34 @@ def write_volume(
         compress: Losslessly; some browsers' viewers cannot unpack a NRRD.
     """
     slices = (1,) * (len(geometry.spacing) - values.ndim)
-    with quiet_libraries():
-        image = _sitk.GetImageFromArray(values.reshape(slices + values.shape))
+    with _simpleitk() as sitk:
+        image = sitk.GetImageFromArray(values.reshape(slices + values.shape))
         image.SetSpacing(geometry.spacing)
         image.SetOrigin(geometry.origin)
         image.SetDirection(geometry.direction)
-        _sitk.WriteImage(image, str(path), useCompression=compress)
+        sitk.WriteImage(image, str(path), useCompression=compress)
 
 
-def _open(path: Path) -> Any:
-    reader = _sitk.ImageFileReader()
+@contextmanager
+def _simpleitk() -> Iterator[Any]:
+    """Lend SimpleITK, its warnings off.
+
+    It comes with the first volume: a viewer that shows pictures starts without it.
+    """
+    import SimpleITK
+
+    sitk: Any = SimpleITK  # half of its functions have no types
+    with quiet_libraries():
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        try:
+            yield sitk
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def _open(path: Path, sitk: Any) -> Any:
+    reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(_IMAGE_IO[suffix_of(path)])
     try:
@@ -123,7 +141,7 @@ def _open(path: Path) -> Any:
     return reader
 
 
-def _execute(path: Path, reader: Any) -> tuple[NDArray[Any], Geometry]:
+def _execute(path: Path, reader: Any, sitk: Any) -> tuple[NDArray[Any], Geometry]:
     if suffix_of(path) in (".nii", ".nii.gz"):
         _check_complete(path, reader)
     try:
@@ -131,7 +149,7 @@ def _execute(path: Path, reader: Any) -> tuple[NDArray[Any], Geometry]:
     except RuntimeError as error:
         raise _damaged(path, error) from error
     place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return _sitk.GetArrayFromImage(image), Geometry(*place, physical=True)
+    return sitk.GetArrayFromImage(image), Geometry(*place, physical=True)
 
 
 def _channels(pixels: NDArray[Any], reader: Any) -> tuple[int, ...]:
