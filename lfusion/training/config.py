@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from lfusion.model import EncoderConfig
 from lfusion.model.input import InputSpec
+
+Trained: TypeAlias = Literal["all", "decoder", "last_block"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,12 @@ class TrainingConfig:
         batch_size: images per step.
         learning_rate: peak rate of decoder, head and neck.
         encoder_rate: share of the rate that the pretrained part of the encoder gets.
+        trained: "all" weights, the whole "decoder" with the head while the encoder stands still,
+            or only the decoder's "last_block" with the head.
         lora_rank: rank of the adapters that train the attention of a transformer encoder while
             its other weights stand still; 0 trains every weight.
+        precision: of the encoder's and decoder's arithmetic while weights are fitted; head, loss
+            and weights are float32 always. "bfloat16" pays on processors that know it.
         weight_decay: AdamW's, on all weights that are trained.
         ssn_samples: M of the SSN loss; even.
         average_decay: decay per step of the running average of the weights, which is the result.
@@ -46,7 +53,9 @@ class TrainingConfig:
     batch_size: int = 8
     learning_rate: float = 1e-3
     encoder_rate: float = 1 / 6
+    trained: Trained = "all"
     lora_rank: int = 0
+    precision: Precision = "float32"
     weight_decay: float = 1e-2
     ssn_samples: int = 20
     average_decay: float = 0.995
@@ -55,6 +64,14 @@ class TrainingConfig:
     reference: bool = True
     distance_features: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.lora_rank and self.trained != "all":
+            raise ValueError(
+                f"expected trained='all' beside adapters of rank {self.lora_rank}, got "
+                f"{self.trained!r}: adapters are for an encoder that is trained"
+            )
 
     @classmethod
     def quick(cls, seed: int = 0) -> TrainingConfig:

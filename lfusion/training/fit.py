@@ -21,6 +21,7 @@ from lfusion.training.config import TrainingConfig, TrainingProgress
 from lfusion.training.data import Sample, collate, to_grid
 from lfusion.training.lora import low_rank_adapters
 from lfusion.training.losses import soft_dice_loss, ssn_loss
+from lfusion.training.optimizer import optimizer_of, standing_still
 
 OnProgress = Callable[[TrainingProgress], None]
 ShouldStop = Callable[[], bool]
@@ -65,10 +66,11 @@ def fit_network(
 
     Raises:
         TrainingStopped: `should_stop` said so.
-        TrainingError: the loss is not finite, or there is no attention for `config.lora_rank`.
+        TrainingError: the loss is not finite, or nothing is to adapt by `config.lora_rank`.
     """
     torch.manual_seed(config.seed)  # dropout and adapters know no generator of their own
-    with low_rank_adapters(network.encoder, config.lora_rank):
+    adapters = low_rank_adapters(network.encoder, config.lora_rank)
+    with standing_still(network, config.trained), adapters:
         _fit(network, samples, config, validation, on_progress, should_stop)
     return network.eval()
 
@@ -123,7 +125,7 @@ def _descend(
     device = next(network.parameters()).device
     chance = torch.Generator().manual_seed(config.seed)
     noise = torch.Generator(device).manual_seed(config.seed)
-    optimizer, schedule = _optimizer(network, config)
+    optimizer, schedule = optimizer_of(network, config)
     network.train()
     for step, batch in enumerate(_batches(samples, config.batch_size, chance), start=1):
         loss = _loss(network, [x.to(device) for x in batch], config, noise)
@@ -155,36 +157,6 @@ def _flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(flushed_before)
 
 
-def _optimizer(
-    network: SegmentationNetwork, config: TrainingConfig
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    encoder = network.encoder
-    pretrained = list(encoder.body.parameters())
-    known = set(map(id, pretrained))
-    neck = [p for p in encoder.parameters() if id(p) not in known]
-    parts = [
-        (pretrained, config.learning_rate * config.encoder_rate),
-        (neck, config.learning_rate),
-        (list(network.decoder.parameters()), config.learning_rate),
-        (list(network.head.parameters()), config.learning_rate),
-    ]
-    trained = [([p for p in part if p.requires_grad], rate) for part, rate in parts]
-    trained = [(part, rate) for part, rate in trained if part]
-    optimizer = torch.optim.AdamW(
-        [{"params": part, "lr": rate} for part, rate in trained],
-        weight_decay=config.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[rate for _, rate in trained],
-        total_steps=config.steps,
-        pct_start=0.1,
-        cycle_momentum=False,
-        final_div_factor=100,
-    )
-    return optimizer, schedule
-
-
 def _batches(
     samples: Sequence[Sample], size: int, chance: torch.Generator
 ) -> Iterator[tuple[Tensor, ...]]:
@@ -210,7 +182,10 @@ def _loss(
 ) -> Tensor:
     image, sector, target, valid = batch
     sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
-    distribution = network(image, sector)
+    reduced = config.precision == "bfloat16"
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=reduced):
+        features = network.features(image)
+    distribution = network.head(features.float(), sector)
     return ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(
         distribution.mean.softmax(1), target, valid
     )

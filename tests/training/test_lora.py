@@ -1,4 +1,4 @@
-"""Low-rank adapters change the attention of an encoder by little and leave plain weights."""
+"""Low-rank adapters change an encoder's large layers by little and leave plain weights."""
 
 from __future__ import annotations
 
@@ -93,7 +93,23 @@ def test_a_checkpoint_of_adapters_is_a_plain_one(heads: Path, tmp_path: Path) ->
     assert not any("lora" in key for key in read.network.state_dict())
 
 
-def test_an_encoder_without_attention_is_refused(heads: Path) -> None:
+def test_without_attention_the_pointwise_convolutions_are_adapted(heads: Path) -> None:
+    network = SegmentationNetwork(
+        NetworkConfig(EncoderConfig("timm:mobilenetv2_035"), feature_dim=8, rank=2)
+    )
+    samples = load_samples(Dataset.read(heads).split("test"), CONFIG.input, network.stride, 2)
+    fit_network(network, samples, replace(CONFIG, steps=1))  # recentres norms without statistics
+    before = {k: v.clone() for k, v in network.encoder.state_dict().items()}
+    fit_network(network, samples, CONFIG)
+    after = network.encoder.state_dict()
+    moved = {k: after[k] - before[k] for k in before if not torch.equal(after[k], before[k])}
+    assert moved
+    for key, change in moved.items():
+        assert change.shape[2:] == (1, 1), key
+        assert torch.linalg.matrix_rank(change.flatten(1).double(), rtol=1e-3) <= RANK, key
+
+
+def test_an_encoder_with_nothing_to_adapt_is_refused(heads: Path) -> None:
     config = replace(CONFIG, encoder=EncoderConfig("tiny"))
-    with pytest.raises(TrainingError, match="expected an encoder with attention"):
+    with pytest.raises(TrainingError, match="expected an encoder with attention, 1×1 conv"):
         train(Dataset.read(heads).split("test"), config, device="cpu")
