@@ -183,6 +183,10 @@ class Dataset:
         """The cases that have a mask."""
         return replace(self, cases=tuple(case for case in self.cases if case.mask_path is not None))
 
+    def unlabelled(self) -> Dataset:
+        """The cases that have no mask."""
+        return replace(self, cases=tuple(case for case in self.cases if case.mask_path is None))
+
 
 def _images_of(root: Path) -> dict[str, Path]:
     folder = root / "images"

@@ -7,6 +7,7 @@ repeated and tested.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,6 +92,20 @@ def apply_augmentation(
     sector, valid = (warped[1:2] > 0.5).float(), (warped[2:3] > 0.5).float()
     appearance = change_appearance(warped[:1], augmentation)
     return appearance * valid, sector, with_background(warped[3:]), valid
+
+
+def augmented_batch(samples: Sequence[Sample], chance: torch.Generator) -> tuple[Tensor, ...]:
+    """Draw and apply one augmentation for each sample, on a canvas that holds the largest.
+
+    Returns:
+        What `apply_augmentation` returns, stacked.
+    """
+    canvas = (
+        max(s.image.shape[-2] for s in samples),
+        max(s.image.shape[-1] for s in samples),
+    )
+    views = [apply_augmentation(s, draw_augmentation(chance), canvas) for s in samples]
+    return tuple(torch.stack(parts) for parts in zip(*views, strict=True))
 
 
 def _sampling_grid(a: Augmentation, source: tuple[int, int], canvas: tuple[int, int]) -> Tensor:

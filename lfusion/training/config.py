@@ -41,6 +41,8 @@ class TrainingConfig:
             down to stride 16, which tells what is unusual about an image.
         distance_features: appearance features of that copy that the posterior of a new network
             sees beside φ (distance-aware head); 0 for the plain head, 24 is a good number.
+        semi_supervised: weight, once risen, of what the images without labels say; 0 leaves them
+            out, 0.1 is a good number where they help.
         seed: of everything random.
     """
 
@@ -63,6 +65,7 @@ class TrainingConfig:
     patience: int = 5
     reference: bool = True
     distance_features: int = 0
+    semi_supervised: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,14 @@ ELLIPSE_COLUMNS = tuple(f"ellipse_{name}" for name in ("cx", "cy", "d1_px", "d2_
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One labelled image on the working grid.
+    """One image on the working grid.
 
     Attributes:
         id: the case's id.
         image: [1, h, w] in [0, 1].
         sector: [1, h, w], 1 inside the ultrasound fan.
-        target: [C − 1, h, w], share of each foreground class in a pixel.
+        target: [C − 1, h, w], share of each foreground class in a pixel; [0, h, w] when nobody has
+            labelled the image.
     """
 
     id: str
@@ -93,6 +94,40 @@ def load_samples(dataset: Dataset, spec: InputSpec, stride: int, classes: int) -
             f"{len(dataset)} with a mask; label at least one"
         )
     return samples
+
+
+def load_unlabelled(dataset: Dataset, spec: InputSpec, stride: int) -> list[Sample]:
+    """Load every case of a dataset that has no mask.
+
+    Raises:
+        TrainingError: all of them have one.
+    """
+    samples = []
+    for case in dataset.unlabelled():
+        image = case.read()
+        planes = np.stack((image.pixels, image.sector.astype(np.float32)))
+        height, width = image.pixels.shape
+        size = spec.working_size(height, width, stride)
+        small = resample(torch.from_numpy(planes)[None], size)[0].clamp(0.0, 1.0)
+        samples.append(Sample(case.id, small[:1], (small[1:] > 0.5).float(), small[:0]))
+    if not samples:
+        raise TrainingError(
+            f"expected images without a mask in {dataset.root or 'the dataset'}, found none among "
+            f"{len(dataset)}; add some, or leave semi-supervised training off"
+        )
+    return samples
+
+
+def shuffled_batches(
+    samples: Sequence[Sample], size: int, chance: torch.Generator
+) -> Iterator[list[Sample]]:
+    """Yield batches without end; each pass over the samples is a new permutation."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < size:
+            queue += torch.randperm(len(samples), generator=chance).tolist()
+        chosen, queue = queue[:size], queue[size:]
+        yield [samples[i] for i in chosen]
 
 
 def collate(samples: Iterable[Sample]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -16,12 +16,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lfusion.errors import TrainingError, TrainingStopped
 from lfusion.model import SegmentationNetwork
 from lfusion.model.encoders import has_placeholder_norms, recenter_batch_norm
-from lfusion.training.augment import apply_augmentation, draw_augmentation
+from lfusion.training.augment import augmented_batch
 from lfusion.training.config import TrainingConfig, TrainingProgress
-from lfusion.training.data import Sample, collate, to_grid
+from lfusion.training.data import Sample, collate, shuffled_batches, to_grid
 from lfusion.training.lora import low_rank_adapters
 from lfusion.training.losses import soft_dice_loss, ssn_loss
 from lfusion.training.optimizer import optimizer_of, standing_still
+from lfusion.training.semi_supervised import CrossTeaching
 
 OnProgress = Callable[[TrainingProgress], None]
 ShouldStop = Callable[[], bool]
@@ -49,6 +50,7 @@ def fit_network(
     config: TrainingConfig,
     *,
     validation: Sequence[Sample] = (),
+    unlabelled: Sequence[Sample] = (),
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> SegmentationNetwork:
@@ -61,6 +63,7 @@ def fit_network(
         samples: training samples on the working grid.
         config: hyperparameters.
         validation: samples for early stopping; without them the last weights are taken.
+        unlabelled: further samples, without targets, for `config.semi_supervised`.
         on_progress: called after each step.
         should_stop: asked before each step.
 
@@ -71,7 +74,7 @@ def fit_network(
     torch.manual_seed(config.seed)  # dropout and adapters know no generator of their own
     adapters = low_rank_adapters(network.encoder, config.lora_rank)
     with standing_still(network, config.trained), adapters:
-        _fit(network, samples, config, validation, on_progress, should_stop)
+        _fit(network, samples, config, validation, unlabelled, on_progress, should_stop)
     return network.eval()
 
 
@@ -80,6 +83,7 @@ def _fit(
     samples: Sequence[Sample],
     config: TrainingConfig,
     validation: Sequence[Sample],
+    unlabelled: Sequence[Sample],
     on_progress: OnProgress | None,
     should_stop: ShouldStop | None,
 ) -> None:
@@ -90,7 +94,10 @@ def _fit(
     )
     average = cast("SegmentationNetwork", averaged.module)
     best, running, dice, start = _Best(), 0.0, None, time.monotonic()
-    losses = _descend(network, samples, config)
+    teaching = None
+    if config.semi_supervised and unlabelled:
+        teaching = CrossTeaching(network, average, unlabelled, config)
+    losses = _descend(network, samples, config, teaching)
     with _flushed_denormals():
         for step in range(1, config.steps + 1):
             if should_stop is not None and should_stop():
@@ -119,16 +126,21 @@ def _recentred(network: SegmentationNetwork, samples: Sequence[Sample]) -> Segme
 
 
 def _descend(
-    network: SegmentationNetwork, samples: Sequence[Sample], config: TrainingConfig
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    config: TrainingConfig,
+    teaching: CrossTeaching | None,
 ) -> Iterator[float]:
     """Take one optimiser step per value asked for, the loss before the step."""
     device = next(network.parameters()).device
     chance = torch.Generator().manual_seed(config.seed)
     noise = torch.Generator(device).manual_seed(config.seed)
-    optimizer, schedule = optimizer_of(network, config)
+    others = [] if teaching is None else list(teaching.second.parameters())
+    optimizer, schedule = optimizer_of(network, config, others)
     network.train()
-    for step, batch in enumerate(_batches(samples, config.batch_size, chance), start=1):
-        loss = _loss(network, [x.to(device) for x in batch], config, noise)
+    for step, chosen in enumerate(shuffled_batches(samples, config.batch_size, chance), start=1):
+        batch = [x.to(device) for x in augmented_batch(chosen, chance)]
+        loss = _loss(network, batch, config, noise, teaching)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -138,8 +150,11 @@ def _descend(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
         optimizer.step()
         schedule.step()
+        if teaching is not None:
+            teaching.update()
         yield value
 
 
@@ -157,38 +172,24 @@ def _flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(flushed_before)
 
 
-def _batches(
-    samples: Sequence[Sample], size: int, chance: torch.Generator
-) -> Iterator[tuple[Tensor, ...]]:
-    """Yield augmented batches without end; each pass over the samples is a new permutation."""
-    queue: list[int] = []
-    while True:
-        while len(queue) < size:
-            queue += torch.randperm(len(samples), generator=chance).tolist()
-        chosen, queue = [samples[i] for i in queue[:size]], queue[size:]
-        canvas = (
-            max(s.image.shape[-2] for s in chosen),
-            max(s.image.shape[-1] for s in chosen),
-        )
-        views = [apply_augmentation(s, draw_augmentation(chance), canvas) for s in chosen]
-        yield tuple(torch.stack(parts) for parts in zip(*views, strict=True))
-
-
 def _loss(
     network: SegmentationNetwork,
     batch: Sequence[Tensor],
     config: TrainingConfig,
     noise: torch.Generator,
+    teaching: CrossTeaching | None,
 ) -> Tensor:
     image, sector, target, valid = batch
     sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
     reduced = config.precision == "bfloat16"
     with torch.autocast(image.device.type, torch.bfloat16, enabled=reduced):
-        features = network.features(image)
+        pyramid = network.encode(image)
+        features = network.decode(pyramid, network.grid(image))
     distribution = network.head(features.float(), sector)
-    return ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(
+    loss = ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(
         distribution.mean.softmax(1), target, valid
     )
+    return loss if teaching is None else loss + teaching.loss(pyramid, target, valid)
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -30,13 +30,16 @@ def standing_still(network: SegmentationNetwork, trained: Trained) -> Iterator[N
 
 
 def optimizer_of(
-    network: SegmentationNetwork, config: TrainingConfig
+    network: SegmentationNetwork,
+    config: TrainingConfig,
+    others: Sequence[torch.nn.Parameter] = (),
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return the optimiser of the weights that are trained, and its one-cycle schedule.
 
     Args:
         network: the pretrained part of its encoder learns at a rate of its own.
         config: rates, decay and number of steps.
+        others: parameters beside the network's, at the full rate.
     """
     encoder = network.encoder
     pretrained = list(encoder.body.parameters())
@@ -47,6 +50,7 @@ def optimizer_of(
         (neck, config.learning_rate),
         (list(network.decoder.parameters()), config.learning_rate),
         (list(network.head.parameters()), config.learning_rate),
+        (list(others), config.learning_rate),
     ]
     trained = [([p for p in part if p.requires_grad], rate) for part, rate in parts]
     trained = [(part, rate) for part, rate in trained if part]

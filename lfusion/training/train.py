@@ -31,7 +31,7 @@ from lfusion.model.reference import appearance_of
 from lfusion.predictor import choose_device
 from lfusion.training.calibrate import calibrate
 from lfusion.training.config import TrainingConfig, TrainingProgress
-from lfusion.training.data import Sample, load_samples, to_grid
+from lfusion.training.data import Sample, load_samples, load_unlabelled, to_grid
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
 from lfusion.training.reference import fit_reference, reference_of
 from lfusion.uncertainty import (
@@ -100,6 +100,7 @@ def train(
         samples,
         config,
         validation=held_out,
+        unlabelled=load_unlabelled(dataset, spec, network.stride) if config.semi_supervised else [],
         on_progress=on_progress,
         should_stop=should_stop,
     )
