@@ -25,7 +25,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # MONAI Label's imports warn of their own future
     import stock_app
 
-    from monailabel_app.lib.jobs import MAX_STEPS, TrainingJobs
+    from monailabel_app.lib.jobs import TrainingJobs
+    from monailabel_app.lib.modes import MAX_STEPS
     from monailabel_app.lib.served import ServedModel
 
 RESULT = {"result_extension": ".png", "result_dtype": "uint8"}

@@ -29,6 +29,7 @@ from lfusion.protocol import (
     MODEL_NAME,
     Capabilities,
 )
+from monailabel_app.lib.automatic import AutomaticTraining
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.dicomweb import DicomWebMirror, DicomWebStore, is_remote, mirror_folder
 from monailabel_app.lib.errors import RequestError, UnknownNameError
@@ -49,6 +50,7 @@ from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import QueueStrategy
 from monailabel_app.lib.tokens import Role
 from monailabel_app.lib.train import Retraining
+from monailabel_app.lib.training_state import TrainingRecord
 from monailabel_app.lib.why import ORDERS
 
 STATE_FOLDER = ".lfusion"
@@ -63,7 +65,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
     Args:
         app_dir: Folder of this file.
         studies: Folder of the images, or a DICOMweb address.
-        conf: `checkpoint` and `state`, see above.
+        conf: `checkpoint` and `state`, see above; `train_after`, see `AutomaticTraining`.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
@@ -71,7 +73,8 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         checkpoint = conf.get("checkpoint")
         base = Path(checkpoint) if checkpoint else default_checkpoint_path()
         self.served = ServedModel(base, self._state)
-        self.training = TrainingJobs(self.served, self._state)
+        self.training = TrainingJobs(self.served, self._state, self._training_ended)
+        self.automatic = AutomaticTraining(self.training, int(conf.get("train_after", 0)))
         self._fixed: tuple[str | None, dict[str, Any]] = (None, {})
         super().__init__(
             app_dir=app_dir,
@@ -138,6 +141,12 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """One run computes all scores; it carries the name of the default strategy."""
         return {"epistemic": self.pool_scoring}
+
+    def _training_ended(self, record: TrainingRecord) -> None:
+        """Rank anew with the new checkpoint, and train again if labels came meanwhile."""
+        if record.status == "done":
+            self.pool_scoring.ensure()
+        self.automatic.start_due(self._datastore)
 
     def infer(
         self, request: Mapping[str, Any], datastore: Datastore | None = None

@@ -49,6 +49,12 @@ def serve(
         Path | None,
         typer.Option(help="Who may call: lines role:user:token, role annotator or admin."),
     ] = None,
+    train_after: Annotated[
+        int,
+        typer.Option(
+            help="Retrain quickly after each so many saved labels; 0 only when asked.", min=0
+        ),
+    ] = 0,
     max_upload_mib: Annotated[
         int, typer.Option(help="Largest upload in MiB.", min=1, max=65536)
     ] = 512,
@@ -69,6 +75,8 @@ def serve(
     Checkpoint.load(checkpoint or default_checkpoint_path())
     state = (app_state or Path(studies) / ".lfusion").resolve()
     conf: dict[str, Any] = {"state": str(state), "max_upload_mib": max_upload_mib}
+    if train_after:
+        conf["train_after"] = str(train_after)
     if token_file is not None:
         conf["token_file"] = str(token_file.resolve())
     if checkpoint is not None:

@@ -62,13 +62,15 @@ class TrainingStatus(Message):
 
     Attributes:
         status: `idle` before the first run.
-        stage: What it does now: `fit`, then `posterior` and `calibration`.
+        mode: `quick`, from the served checkpoint, or `full`, from the first one.
+        stage: What it does now: `read`, `fit`, `posterior`, `calibration`, `swap`.
         step: Steps done in this stage.
         steps: Steps planned in this stage.
         loss: Running mean of the loss, or None outside of `fit`.
         dice: Best mean validation Dice so far, or None without validation.
         seconds_left: Estimate for this stage, or None when too early to tell.
         seconds: Time since the start.
+        stages: Seconds by stage, of those that are over; `start` is what comes before the first.
         images: Ids of the images it learns from.
         skipped: Reason by image id, for labels that cannot be used.
         checkpoint_id: The new checkpoint, once it is served.
@@ -80,6 +82,7 @@ class TrainingStatus(Message):
     """
 
     status: Literal["idle", "running", "done", "failed", "stopped", "interrupted"] = "idle"
+    mode: str = ""
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -87,6 +90,7 @@ class TrainingStatus(Message):
     dice: float | None = None
     seconds_left: float | None = None
     seconds: float = 0.0
+    stages: dict[str, float] = Field(default_factory=dict)
     images: list[str] = Field(default_factory=list)
     skipped: dict[str, str] = Field(default_factory=dict)
     checkpoint_id: str | None = None

@@ -81,9 +81,12 @@ def apply_augmentation(
 
     Returns:
         image [1, h, w], sector [1, h, w], target [C, h, w] with the background first, and
-        valid [1, h, w], 1 where the canvas shows the sample.
+        valid [1, h, w], what a pixel counts: 0 where the canvas does not show the sample, else 1
+        or the sample's weight.
     """
-    planes = torch.cat((sample.image, sample.sector, torch.ones_like(sample.image), sample.target))
+    weight = torch.ones_like(sample.image) if sample.weight is None else sample.weight
+    shown = torch.ones_like(sample.image)
+    planes = torch.cat((sample.image, sample.sector, shown, weight, sample.target))
     warped = functional.grid_sample(
         planes[None],
         _sampling_grid(augmentation, (planes.shape[-2], planes.shape[-1]), size),
@@ -91,7 +94,8 @@ def apply_augmentation(
     )[0]
     sector, valid = (warped[1:2] > 0.5).float(), (warped[2:3] > 0.5).float()
     appearance = change_appearance(warped[:1], augmentation)
-    return appearance * valid, sector, with_background(warped[3:]), valid
+    counted = valid if sample.weight is None else valid * warped[3:4]
+    return appearance * valid, sector, with_background(warped[4:]), counted
 
 
 def augmented_batch(samples: Sequence[Sample], chance: torch.Generator) -> tuple[Tensor, ...]:

@@ -11,6 +11,9 @@ from lfusion.model.input import InputSpec
 Trained: TypeAlias = Literal["all", "decoder", "last_block"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
+SEMI_SUPERVISED_WEIGHT = 0.1
+"""Of the images without labels where they are asked for."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -26,8 +29,8 @@ class TrainingConfig:
         batch_size: images per step.
         learning_rate: peak rate of decoder, head and neck.
         encoder_rate: share of the rate that the pretrained part of the encoder gets.
-        trained: "all" weights, the whole "decoder" with the head while the encoder stands still,
-            or only the decoder's "last_block" with the head.
+        trained: "all" weights, the whole "decoder" with the head while the encoder and its neck
+            stand still, or only the decoder's "last_block" with the head.
         lora_rank: rank of the adapters that train the attention of a transformer encoder while
             its other weights stand still; 0 trains every weight.
         precision: of the encoder's and decoder's arithmetic while weights are fitted; head, loss
@@ -41,8 +44,10 @@ class TrainingConfig:
             down to stride 16, which tells what is unusual about an image.
         distance_features: appearance features of that copy that the posterior of a new network
             sees beside φ (distance-aware head); 0 for the plain head, 24 is a good number.
+        correction_weight: what a pixel counts in a warm start where its label contradicts the
+            starting checkpoint; any other counts 1.
         semi_supervised: weight, once risen, of what the images without labels say; 0 leaves them
-            out, 0.1 is a good number where they help.
+            out, else `SEMI_SUPERVISED_WEIGHT`.
         seed: of everything random.
     """
 
@@ -65,6 +70,7 @@ class TrainingConfig:
     patience: int = 5
     reference: bool = True
     distance_features: int = 0
+    correction_weight: float = 1.0
     semi_supervised: float = 0.0
     seed: int = 0
 
@@ -85,6 +91,17 @@ class TrainingConfig:
             learning_rate=2e-4,
             average_decay=0.95,
             validate_every=60,
+            seed=seed,
+        )
+
+    @classmethod
+    def full(cls, seed: int = 0) -> TrainingConfig:
+        """Return the preset for a warm start from all labels that may take its time."""
+        return cls(
+            steps=1000,
+            learning_rate=5e-4,
+            average_decay=0.99,
+            validate_every=100,
             seed=seed,
         )
 

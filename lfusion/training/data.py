@@ -28,12 +28,16 @@ class Sample:
         sector: [1, h, w], 1 inside the ultrasound fan.
         target: [C − 1, h, w], share of each foreground class in a pixel; [0, h, w] when nobody has
             labelled the image.
+        weight: [1, h, w], how much each pixel counts in a training; None when all count alike.
+        share: how often it is drawn in a training, relative to the others.
     """
 
     id: str
     image: Tensor
     sector: Tensor
     target: Tensor
+    weight: Tensor | None = None
+    share: float = 1.0
 
 
 def ellipse_mask(case: Case, height: int, width: int) -> LabelMap | None:
@@ -121,11 +125,21 @@ def load_unlabelled(dataset: Dataset, spec: InputSpec, stride: int) -> list[Samp
 def shuffled_batches(
     samples: Sequence[Sample], size: int, chance: torch.Generator
 ) -> Iterator[list[Sample]]:
-    """Yield batches without end; each pass over the samples is a new permutation."""
+    """Yield batches without end; each pass over the samples is a new permutation.
+
+    One of share 2.5 is in each pass two or three times.
+    """
+    shares = torch.tensor([s.share for s in samples])
+    uneven = bool((shares != 1).any())
     queue: list[int] = []
     while True:
         while len(queue) < size:
-            queue += torch.randperm(len(samples), generator=chance).tolist()
+            order = torch.randperm(len(samples), generator=chance)
+            if uneven:
+                times = (shares + torch.rand(len(samples), generator=chance)).floor().long()
+                order = order.repeat_interleave(times[order])
+                order = order[torch.randperm(len(order), generator=chance)]
+            queue += order.tolist()
         chosen, queue = queue[:size], queue[size:]
         yield [samples[i] for i in chosen]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -31,6 +31,7 @@ from lfusion.model.reference import appearance_of
 from lfusion.predictor import choose_device
 from lfusion.training.calibrate import calibrate
 from lfusion.training.config import TrainingConfig, TrainingProgress
+from lfusion.training.corrections import favour_new, weigh_corrections
 from lfusion.training.data import Sample, load_samples, load_unlabelled, to_grid
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
 from lfusion.training.reference import fit_reference, reference_of
@@ -51,6 +52,7 @@ def train(
     *,
     start: Checkpoint | None = None,
     validation: Dataset | None = None,
+    new: Collection[str] = (),
     encoder_weights: Path | Literal["hub"] | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
@@ -66,6 +68,7 @@ def train(
         validation: held-out labelled images for early stopping and calibration. Without them the
             last weights are taken and the calibration of `start` is kept; a new network keeps the
             temperature 1, and the usual range of its scores is that of the training images.
+        new: ids of the images that `start` has not learned from; they are drawn more often.
         encoder_weights: local file with pretrained weights for a new network, or "hub" to fetch
             timm's own over the network.
         on_progress: called after each step of each stage.
@@ -95,9 +98,12 @@ def train(
         if validation is not None and validation.labelled()
         else []
     )
+    learned = samples
+    if start is not None:
+        learned = weigh_corrections(network, favour_new(samples, new), config.correction_weight)
     fit_network(
         network,
-        samples,
+        learned,
         config,
         validation=held_out,
         unlabelled=load_unlabelled(dataset, spec, network.stride) if config.semi_supervised else [],

@@ -21,17 +21,23 @@ turn waits for every thread that prepares a prediction; the default, 5 ms, adds 
 NICENESS = 5
 """Of predictions: other answers take milliseconds and go first; a training, with 19, goes last."""
 
+SCORING_NICENESS = 10
+"""Of scoring the pool: somebody may wait for a prediction."""
 
-def _stand_back() -> None:
+
+def _stand_back(niceness: int) -> None:
     """Let the server's other threads go first; only Linux has a priority for each thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        nice = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + niceness
         os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
-predictions = ThreadPoolExecutor(AT_ONCE, "prediction", initializer=_stand_back)
+predictions = ThreadPoolExecutor(AT_ONCE, "prediction", _stand_back, (NICENESS,))
 """Threads for predictions only, so that no number of them keeps other requests from a thread."""
+
+scorings = ThreadPoolExecutor(AT_ONCE, "scoring", _stand_back, (SCORING_NICENESS,))
+"""Threads that score the pool, as many as there are cores for."""
 
 
 def share_cores() -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,13 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lfusion.protocol import MODEL_NAME
-from lfusion.training import TrainingConfig
 from monailabel_app.lib.errors import ConflictError, RequestError
+from monailabel_app.lib.modes import training_settings
 from monailabel_app.lib.retraining import OrderedLabel, TrainingOrder, carry_out
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.training_state import TrainingRecord, TrainingState
 
 logger = logging.getLogger(__name__)
-
-MAX_STEPS = 10_000
-"""Of one retraining; more is a job for `lfusion train`."""
-MAX_VAL_SPLIT = 0.5
 
 STOP_SECONDS = 2.0
 """From the signal to the end of the process; the kernel needs milliseconds."""
@@ -45,13 +41,20 @@ class TrainingJobs:
     Args:
         served: The model; a training starts from it and replaces it.
         state: Folder for the training's files.
+        on_end: Called, in a thread of its own, when a training that `start` began is over.
     """
 
-    def __init__(self, served: ServedModel, state: Path) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        state: Path,
+        on_end: Callable[[TrainingRecord], None] | None = None,
+    ) -> None:
         self._served = served
         self._state = TrainingState(state, lambda: served.checkpoint_id)
         self._mutex = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._on_end = on_end
 
     def record(self) -> TrainingRecord:
         """The current or last training, whoever started it."""
@@ -84,6 +87,9 @@ class TrainingJobs:
                     pass_fds=[lock],
                 )
                 self._state.name_owner(lock, self._process.pid)
+                threading.Thread(
+                    target=self._follow, args=(self._process,), name="training", daemon=True
+                ).start()
             finally:
                 # From here on the process alone holds it; without one, nobody does.
                 os.close(lock)
@@ -138,6 +144,12 @@ class TrainingJobs:
         logger.info("training %s: %s", record.id, record.status)
         return record
 
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end of a training."""
+        process.wait()
+        if self._on_end is not None:
+            self._on_end(self.record())
+
     def _wait_until_gone(self) -> None:
         end = time.monotonic() + STOP_SECONDS
         while self._state.locked():
@@ -156,23 +168,39 @@ class TrainingJobs:
             self._process = None
 
     def _begin(self, request: Mapping[str, Any]) -> TrainingRecord:
-        settings = {"model": MODEL_NAME, **training_settings(request)}
+        settings = training_settings(request)
         record = TrainingRecord(
-            status="running", id=str(uuid.uuid4()), started=time.time(), request=settings
+            status="running",
+            mode=settings["mode"],
+            id=str(uuid.uuid4()),
+            started=time.time(),
+            request={"model": MODEL_NAME, **settings},
         )
         self._state.write(record)
         return record
 
     def _order(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOrder:
         settings = training_settings(request)
-        labels = ordered_labels(datastore)
+        labels = ordered_labels(datastore, self._learned_since())
         if not labels:
             raise RequestError("expected final labels to learn from; there is none; save one first")
         return TrainingOrder(base=self._served.base.resolve(), labels=labels, **settings)
 
+    def _learned_since(self) -> float:
+        """From when on labels are none that the served checkpoint learned from."""
+        record = self._state.record()
+        if record.checkpoint_id == self._served.checkpoint_id:
+            return record.started
+        return self._served.learned_until()
 
-def ordered_labels(datastore: Datastore) -> list[OrderedLabel]:
-    """All final labels of a datastore, ordered by image id."""
+
+def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabel]:
+    """All final labels of a datastore, ordered by image id.
+
+    Args:
+        datastore: The studies.
+        since: Labels saved later than this, in seconds since 1970, are marked as new.
+    """
     tag = DefaultLabelTag.FINAL
     labels = []
     for image_id in sorted(datastore.get_labeled_images()):
@@ -180,31 +208,8 @@ def ordered_labels(datastore: Datastore) -> list[OrderedLabel]:
         image = datastore.get_image_uri(image_id)
         if label and image:
             info = datastore.get_label_info(image_id, tag).get("label_info")
-            labels.append(OrderedLabel(id=image_id, image=image, label=label, label_info=info))
+            new = Path(label).stat().st_mtime >= since
+            labels.append(
+                OrderedLabel(id=image_id, image=image, label=label, label_info=info, new=new)
+            )
     return labels
-
-
-def training_settings(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client may decide about a training, checked.
-
-    Args:
-        request: The client's parameters; those that are not ours are left out.
-
-    Returns:
-        `steps`, and `val_split`: the share of the labels that is not learned from but used to
-        measure Dice.
-
-    Raises:
-        RequestError: One of them is no number in the allowed range.
-    """
-    steps = request.get("steps", TrainingConfig.quick().steps)
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
-        raise RequestError(f"expected steps from 1 to {MAX_STEPS}; got {str(steps)[:80]!r}")
-    share = request.get("val_split", 0.0)
-    if (
-        isinstance(share, bool)
-        or not isinstance(share, int | float)
-        or not 0 <= share <= MAX_VAL_SPLIT
-    ):
-        raise RequestError(f"expected val_split from 0 to {MAX_VAL_SPLIT}; got {str(share)[:80]!r}")
-    return {"steps": steps, "val_split": float(share)}

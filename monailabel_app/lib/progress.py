@@ -30,6 +30,7 @@ class ProgressWriter:
         self._stride = 1
         self._dice: float | None = None
         self._written = 0.0
+        self._stage_began = self._record.started
 
     def report(self, progress: TrainingProgress) -> None:
         """Pass a step on to whoever asks.
@@ -56,16 +57,26 @@ class ProgressWriter:
 
     def change(self, **changes: Any) -> None:
         """Change some fields of the record, on disk at once."""
-        changes.setdefault("seconds", time.time() - self._record.started)
+        now = time.time()
+        changes.setdefault("seconds", now - self._record.started)
+        if changes.get("stage", self._record.stage) != self._record.stage:
+            changes["stages"] = self._stages(now)
+            self._stage_began = now
         self._record = self._record.model_copy(update=changes)
         self.state.write(self._record)
         self._written = time.monotonic()
 
     def end(self, **changes: Any) -> None:
         """Write how it ended."""
-        seconds = time.time() - self._record.started
-        self._record = self._record.ending(seconds=seconds, **changes)
+        now = time.time()
+        changes |= {"seconds": now - self._record.started, "stages": self._stages(now)}
+        self._record = self._record.ending(**changes)
         self.state.write(self._record)
+
+    def _stages(self, now: float) -> dict[str, float]:
+        """Seconds by stage, the present one included."""
+        known, stage = self._record.stages, self._record.stage or "start"
+        return {**known, stage: known.get(stage, 0.0) + now - self._stage_began}
 
     def _keep_point(self, progress: TrainingProgress) -> None:
         """Add a step to the curve; when it is long, every second one, but every measured Dice."""

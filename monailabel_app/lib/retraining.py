@@ -29,8 +29,9 @@ from lfusion.errors import LFusionError, TrainingError
 from lfusion.image import Case, Dataset, write_mask
 from lfusion.image.read import read_frame_count
 from lfusion.image.write import atomic_path
-from lfusion.training import TrainingConfig, train
+from lfusion.training import train
 from monailabel_app.lib.labels import read_label
+from monailabel_app.lib.modes import MODES
 from monailabel_app.lib.progress import ProgressWriter
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.training_state import TrainingState
@@ -55,12 +56,14 @@ class OrderedLabel(BaseModel):
         image: Image file.
         label: Label file.
         label_info: Names of the segments as saved with the label, or whatever else is there.
+        new: Whether the served checkpoint has not learned from it.
     """
 
     id: str
     image: Path
     label: Path
     label_info: Any = None
+    new: bool = True
 
 
 class TrainingOrder(BaseModel):
@@ -68,12 +71,14 @@ class TrainingOrder(BaseModel):
 
     Attributes:
         base: Checkpoint that is served while nothing was published.
+        mode: One of `MODES`.
         steps: Optimiser steps.
         val_split: Share of the labels that are held out to measure Dice.
         labels: What to learn from.
     """
 
     base: Path
+    mode: str
     steps: int
     val_split: float = 0.0
     labels: list[OrderedLabel]
@@ -116,7 +121,9 @@ def carry_out(order: TrainingOrder, served: ServedModel, state: TrainingState) -
 
 def _train(order: TrainingOrder, served: ServedModel, progress: ProgressWriter) -> Checkpoint:
     """Collect and learn."""
-    start = Checkpoint.load(served.path)
+    progress.change(stage="read")
+    mode = MODES[order.mode]
+    start = Checkpoint.load(served.path if order.mode == "quick" else order.base)
     folder = progress.state.folder / "training_masks"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -132,14 +139,13 @@ def _train(order: TrainingOrder, served: ServedModel, progress: ProgressWriter) 
         if len(held_out) == len(cases):
             held_out = []
         learned = [case for case in cases if case not in held_out]
-        config = replace(
-            TrainingConfig.quick(), steps=order.steps, validate_every=max(1, order.steps // 4)
-        )
+        config = mode.config_of(order.steps)
         trained = train(
             _dataset(learned, start.labels),
             config,
             start=start,
             validation=_dataset(held_out, start.labels) if held_out else None,
+            new=[label.id for label in order.labels if label.new and order.mode == "quick"],
             on_progress=progress.report,
         )
     finally:

@@ -19,6 +19,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from lfusion.errors import ImageError, NonFiniteError
 from lfusion.predictor import Predictor
 from lfusion.protocol import ScoringStatus, StoredScore
+from monailabel_app.lib.capacity import scorings
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
 from monailabel_app.lib.errors import InvalidNameError
@@ -110,7 +111,7 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """End the run after the image that it is at; nothing that was scored is lost."""
+        """End the run after the images that it is at; nothing that was scored is lost."""
         atexit.unregister(self.stop)
         self._stopped.set()
         if self._thread is not None:
@@ -175,6 +176,9 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             while images := self._next(checkpoint, open_images, after):
                 if self._stopped.is_set():
                     return
+                if self._served.checkpoint_id != model.checkpoint_id:
+                    logger.info("a new checkpoint is served; the pool is scored with that one")
+                    return self._run()
                 self._score(model, checkpoint, images)
                 after = images[-1].number
                 self._update(done=min(self._status.done + len(images), total))
@@ -189,10 +193,8 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
     def _score(self, model: Predictor, checkpoint: int, images: Sequence[PoolImage]) -> None:
         """Score images and store the results in one transaction."""
         contents: list[tuple[PoolImage, str]] = []
-        scores: dict[str, _Result] = {}
+        missing: dict[str, PoolImage] = {}
         for image in images:
-            if self._stopped.is_set():
-                break
             try:
                 digest = digest_of(self._store.folder.image(image.path))
             except (OSError, InvalidNameError) as error:
@@ -200,9 +202,14 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
                 continue
             contents.append((image, digest))
             with self._store.index.read() as db:
-                known = digest in scores or has_result(db, checkpoint, digest)
-            if not known:
-                scores[digest] = self._result(model, image)
+                if not has_result(db, checkpoint, digest):
+                    missing.setdefault(digest, image)
+        results = scorings.map(lambda image: self._result(model, image), missing.values())
+        scores = dict(zip(missing, results, strict=True))
+        for digest, (score, _, _) in scores.items():
+            if score.unreadable is not None:
+                skipped = {**self._status.skipped, missing[digest].id: score.unreadable}
+                self._update(skipped=skipped)
         with self._store.index.write() as db:
             for digest, result in scores.items():
                 store_score(db, checkpoint, digest, *result)
@@ -214,8 +221,6 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             found = model.score(self._store.folder.image(image.path))
         except (ImageError, NonFiniteError) as error:
             logger.warning("image %s is not scored: %s", image.id, error)
-            skipped = {**self._status.skipped, image.id: str(error)}
-            self._update(skipped=skipped)
             return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error)), None, None
         score = StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(found.scores))
         return score, found.embedding.tobytes(), found.information.tobytes()

@@ -8,7 +8,8 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from monailabel_app.lib.jobs import TrainingJobs, training_settings
+from monailabel_app.lib.jobs import TrainingJobs
+from monailabel_app.lib.modes import MODES
 
 
 class Retraining(TrainTask):  # type: ignore[misc]  # MONAI Label has no types
@@ -26,8 +27,8 @@ class Retraining(TrainTask):  # type: ignore[misc]  # MONAI Label has no types
         self._jobs = jobs
 
     def config(self) -> dict[str, Any]:
-        """What a client may set."""
-        return training_settings({})
+        """What a client may set; of a list, the first is the default."""
+        return {"mode": list(MODES), "steps": 0, "val_split": 0.0}
 
     def stats(self) -> dict[str, Any]:
         """How far the current or last training is, also when another process runs it."""
@@ -37,7 +38,7 @@ class Retraining(TrainTask):  # type: ignore[misc]  # MONAI Label has no types
         """Train, then serve the result.
 
         Args:
-            request: `steps` and `val_split`, see `training_settings`.
+            request: `mode`, `steps` and `val_split`, see `training_settings`.
             datastore: Where the final labels are.
 
         Returns:

@@ -19,7 +19,8 @@ from lfusion.image import read_mask
 from lfusion.training import TrainingProgress
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.errors import ConflictError, RequestError
-from monailabel_app.lib.jobs import TrainingJobs, ordered_labels, training_settings
+from monailabel_app.lib.jobs import TrainingJobs, ordered_labels
+from monailabel_app.lib.modes import training_settings
 from monailabel_app.lib.progress import MAX_POINTS, ProgressWriter
 from monailabel_app.lib.retraining import collect_cases
 from monailabel_app.lib.served import ServedModel
@@ -197,7 +198,15 @@ class TestRun:
 
     @pytest.mark.parametrize(
         "request_",
-        [{"steps": 0}, {"steps": 10**9}, {"steps": True}, {"steps": "2"}, {"steps": 1.5}]
+        [
+            {"steps": -1},
+            {"steps": 10**9},
+            {"mode": "slow"},
+            {"mode": ["quick"]},
+            {"steps": True},
+            {"steps": "2"},
+            {"steps": 1.5},
+        ]
         + [{"val_split": value} for value in (-0.1, 0.6, "a", True, None, float("nan"))],
     )
     def test_a_setting_out_of_range_is_refused(self, request_: dict[str, Any]) -> None:

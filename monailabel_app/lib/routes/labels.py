@@ -48,6 +48,8 @@ def save_label(
             image, sent, tag or DefaultLabelTag.FINAL.value, submission, author
         )
     instance.on_save_label(image, saved.label)
+    if saved.tag == DefaultLabelTag.FINAL:
+        instance.automatic.note_saved(instance.datastore())
     return saved
 
 
