@@ -1,4 +1,4 @@
-"""The command line: `lfusion phantom|train|calibrate|encoders|predict|evaluate|rank|serve|demo`.
+"""The command line, `lfusion COMMAND`: a module each.
 
 Light to import: every command imports what it needs when it runs, so that `--help` is quick and
 the torch-free commands work without torch.
@@ -12,6 +12,7 @@ import typer
 
 from lfusion import __version__
 from lfusion.cli import (
+    audit,
     calibrate,
     demo,
     encoders,
@@ -59,6 +60,7 @@ def main(
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(rank.rank)
+app.command()(audit.audit)
 app.command()(train.train)
 app.command()(calibrate.calibrate)
 app.command()(encoders.encoders)

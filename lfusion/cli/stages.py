@@ -21,10 +21,7 @@ def read_parts(
     """The training and the validation images of all folders together."""
     from lfusion.image import Dataset
 
-    datasets = [Dataset.read(root) for root in roots]
-    if names:
-        labels = {name: number for number, name in enumerate(names, start=1)}
-        datasets = [replace(dataset, labels=labels) for dataset in datasets]
+    datasets = [named(Dataset.read(root), names) for root in roots]
     training = [
         d if split is None and not d.splits else d.split(split or "train") for d in datasets
     ]
@@ -32,6 +29,13 @@ def read_parts(
         d.split(val_split or "val") for d in datasets if val_split is not None or "val" in d.splits
     ]
     return Dataset.join(training), Dataset.join(held_out) if held_out else None
+
+
+def named(dataset: Dataset, names: Sequence[str] | None) -> Dataset:
+    """The dataset with the names of class 1, 2, ...; as it is when none are given."""
+    if not names:
+        return dataset
+    return replace(dataset, labels={name: n for n, name in enumerate(names, start=1)})
 
 
 def show_stages(bar: Progress) -> Callable[[TrainingProgress], None]:

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import lfusion
 from lfusion.evaluation.bootstrap import REPLICATES
 from lfusion.evaluation.evaluate import match_labels, predict_case, read_reference
 from lfusion.evaluation.figures import Figures
 from lfusion.evaluation.page import charts, words
+from lfusion.evaluation.page.template import write_page
 from lfusion.evaluation.page.tiles import Shown, coloured, map_scales, outlined
 from lfusion.evaluation.results import EvaluationReport, ImageResult
 from lfusion.image import Case, Dataset
-from lfusion.image.write import atomic_path
 from lfusion.types import LabelMap
 
 if TYPE_CHECKING:
@@ -53,36 +51,22 @@ def write_report(
         LFusionError: an image that was readable is so no longer.
     """
     classes = len(predictor.labels) + 1
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            subtitle=_subtitle(report, figures),
-            cards=words.cards(report, figures),
-            cases=_drawn(_labelled(report, predictor, dataset), classes),
-            foreign=_drawn(_foreign(report, figures, predictor, foreign), classes),
-            sentences=words.sentences(report, figures),
-            charts=_charts(report, figures),
-            shown_scores_note=_note(words.by_failure(figures), "lowest area under the curve"),
-            ood_scores_note=_note(words.by_ood(figures), "highest AUROC on their hardest set"),
-            tables=words.tables(figures),
-            exams=figures.exams,
-            replicates=REPLICATES,
-            checkpoint_id=report.checkpoint_id,
-            version=lfusion.__version__,
-        )
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("lfusion.evaluation.page", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
+    write_page(
+        path,
+        "report.html.j2",
+        title=title,
+        subtitle=_subtitle(report, figures),
+        cards=words.cards(report, figures),
+        cases=_drawn(_labelled(report, predictor, dataset), classes),
+        foreign=_drawn(_foreign(report, figures, predictor, foreign), classes),
+        sentences=words.sentences(report, figures),
+        charts=_charts(report, figures),
+        shown_scores_note=_note(words.by_failure(figures), "lowest area under the curve"),
+        ood_scores_note=_note(words.by_ood(figures), "highest AUROC on their hardest set"),
+        tables=words.tables(figures),
+        exams=figures.exams,
+        replicates=REPLICATES,
+        checkpoint_id=report.checkpoint_id,
     )
 
 

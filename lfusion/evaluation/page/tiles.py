@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -79,12 +79,39 @@ def map_scales(shown: Sequence[Shown], classes: int) -> dict[str, Scale]:
 
 def outlined(shown: Shown) -> Markup:
     """Return the image with the model's outline and, dashed, the true one."""
-    grey = np.round(np.clip(shown.pixels, 0, 1) * 255).astype(np.uint8)
-    lines = _outlines(shown.mask, "model")
-    if shown.reference is not None:
-        lines = _outlines(shown.reference, "truth") + lines
-    whose = "the model's outline" + ("" if shown.reference is None else " and the expert's")
-    return _tile(_encode(Image.fromarray(grey), "JPEG"), grey.shape, lines, f"Image with {whose}")
+    return overlaid(shown.pixels, shown.mask, shown.reference)
+
+
+def overlaid(
+    pixels: GreyImage,
+    mask: LabelMap,
+    reference: LabelMap | None,
+    marked: Mapping[str, BoolMap] | None = None,
+) -> Markup:
+    """Return an image with the model's outline and, dashed, that of an expert.
+
+    Args:
+        pixels: the image.
+        mask: the model's.
+        reference: the expert's, or None.
+        marked: style of the page → pixels to fill with it.
+    """
+    lines = Markup("").join(
+        Markup(f'<path class="{kind}" d="{_path(where)}"/>')
+        for kind, where in (marked or {}).items()
+        if where.any()
+    )
+    if reference is not None:
+        lines += _outlines(reference, "truth")
+    whose = "the model's outline" + ("" if reference is None else " and the expert's")
+    return _tile(
+        _grey(pixels), pixels.shape, lines + _outlines(mask, "model"), f"Image with {whose}"
+    )
+
+
+def plain(pixels: GreyImage) -> Markup:
+    """Return an image as it is."""
+    return _tile(_grey(pixels), pixels.shape, Markup(""), "Image")
 
 
 def coloured(shown: Shown, scale: Scale) -> Markup:
@@ -94,6 +121,11 @@ def coloured(shown: Shown, scale: Scale) -> Markup:
     peak = f"Map of {scale.name} uncertainty, highest {float(values.max()):.2g} nats"
     picture = _encode(Image.fromarray(np.ascontiguousarray(colours)), "PNG")
     return _tile(picture, values.shape, Markup(""), peak)
+
+
+def _grey(pixels: GreyImage) -> str:
+    grey = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return _encode(Image.fromarray(grey), "JPEG")
 
 
 def _tile(href: str, shape: tuple[int, ...], lines: Markup, description: str) -> Markup:
