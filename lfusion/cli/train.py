@@ -67,6 +67,12 @@ def train(
         int | None,
         typer.Option(help="Appearance features for a distance-aware posterior; 0 is off.", min=0),
     ] = None,
+    semi_supervised: Annotated[
+        bool,
+        typer.Option(
+            "--semi-supervised", help="Learn from the split's images without masks as well."
+        ),
+    ] = False,
     validate_every: Annotated[
         int | None, typer.Option(help="Steps between looks at the validation split.", min=1)
     ] = None,
@@ -79,6 +85,7 @@ def train(
     require("torch", extra="torch")
     from lfusion.checkpoint import Checkpoint
     from lfusion.model.input import InputSpec
+    from lfusion.training import SEMI_SUPERVISED_WEIGHT
     from lfusion.training import train as run
 
     new_only = (encoder, encoder_weights, encoder_option, encoder_mean, encoder_std, long_side)
@@ -99,6 +106,7 @@ def train(
         learning_rate=learning_rate,
         lora_rank=lora_rank,
         distance_features=distance_features,
+        semi_supervised=SEMI_SUPERVISED_WEIGHT if semi_supervised else None,
         validate_every=validate_every,
         patience=patience,
     )

@@ -1,7 +1,7 @@
 """Labels → checkpoint."""
 
 from lfusion.training.calibrate import calibrate
-from lfusion.training.config import TrainingConfig, TrainingProgress
+from lfusion.training.config import SEMI_SUPERVISED_WEIGHT, TrainingConfig, TrainingProgress
 from lfusion.training.train import train
 
-__all__ = ["TrainingConfig", "TrainingProgress", "calibrate", "train"]
+__all__ = ["SEMI_SUPERVISED_WEIGHT", "TrainingConfig", "TrainingProgress", "calibrate", "train"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,18 @@ class TestTrain:
         assert checkpoint.network.config.encoder.mean == (0.4, 0.4, 0.4)
         in_split = (phantoms / "meta.csv").read_text().count(",train,")
         assert checkpoint.fingerprint.images == 8 + in_split
+
+    def test_images_without_masks_take_part_when_asked(self, heads: Path, tmp_path: Path) -> None:
+        from lfusion.checkpoint import Checkpoint
+
+        data, file = tmp_path / "heads", tmp_path / "model.safetensors"
+        shutil.copytree(heads, data)
+        (data / "masks" / "head00.png").unlink()
+        brief = ("--encoder", "tiny", "--long-side", "64", "--steps", "2", "--batch-size", "2")
+        run("train", data, "--out", file, "--semi-supervised", *brief)
+        fingerprint = Checkpoint.load(file).fingerprint
+        assert fingerprint.images == 7
+        assert fingerprint.config["semi_supervised"] == 0.1
 
     def test_a_trained_model_is_calibrated_anew(self, heads: Path, tmp_path: Path) -> None:
         from lfusion.checkpoint import Checkpoint

@@ -74,6 +74,7 @@ def test_masks_of_any_format_and_found_labels(make_root: MakeRoot) -> None:
     labelled = dataset.labelled()
     assert [case.id for case in labelled] == ["a", "b"]
     assert labelled.labels == dataset.labels
+    assert [case.id for case in dataset.unlabelled()] == ["c"]
     np.testing.assert_array_equal(labelled.cases[0].read_mask(), np.full((4, 6), 3))
 
 
