@@ -21,6 +21,7 @@ from lfusion.cli import (
     predict,
     rank,
     serve,
+    simulate,
     train,
 )
 from lfusion.cli.console import ErrorGroup
@@ -65,5 +66,6 @@ app.command()(train.train)
 app.command()(calibrate.calibrate)
 app.command()(encoders.encoders)
 app.command()(phantom.phantom)
+app.command()(simulate.simulate)
 app.command()(serve.serve)
 app.command()(demo.demo)

@@ -1,0 +1,142 @@
+"""Records → curves, areas under them, and who beats whom, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfusion.evaluation import Estimate, estimate, resample_weights
+from lfusion.evaluation.bootstrap import Statistic
+from lfusion.simulation.records import Cell, Record
+from lfusion.simulation.simulate import FIRST
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """One figure of all strategies over all seeds that every strategy has finished.
+
+    Attributes:
+        strategies: names.
+        seeds: of the columns.
+        labels: number of labels of each round.
+        values: [strategies, seeds, rounds].
+    """
+
+    strategies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    labels: tuple[int, ...]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, records: Mapping[Cell, Record], start: int, query: int, figure: str = "dice"
+    ) -> Curves:
+        """Collect a figure of the simulations with these budgets.
+
+        Args:
+            records: from a `RecordFile`.
+            start: labels at the beginning.
+            query: labels per round.
+            figure: attribute of `Record`.
+
+        Raises:
+            ValueError: no seed is complete.
+        """
+        own = [c for c in records if (c.start, c.query) == (start, query)]
+        names = tuple(dict.fromkeys(c.strategy for c in own if c.round))
+        rounds = range(max((c.round for c in own), default=0) + 1)
+
+        def cells(name: str, seed: int) -> list[Cell]:
+            return [Cell(start, query, seed, name if r else FIRST, r) for r in rounds]
+
+        seeds = tuple(
+            seed
+            for seed in sorted({c.seed for c in own})
+            if all(cell in records for name in names for cell in cells(name, seed))
+        )
+        if not names or not seeds:
+            raise ValueError(f"expected a seed that all strategies have finished, got {len(own)}")
+        values = np.array(
+            [
+                [[getattr(records[cell], figure) for cell in cells(name, seed)] for seed in seeds]
+                for name in names
+            ],
+            np.float64,
+        )
+        return cls(names, seeds, tuple(start + query * r for r in rounds), values)
+
+    def area(self) -> NDArray[np.float64]:
+        """Return the normalised area under each curve, AUBC [strategies, seeds].
+
+        The mean height over the label budget, by the trapezoidal rule.
+
+        Source:
+            X. Zhan et al., A comparative survey of deep active learning, 2022, arXiv 2203.13450.
+        """
+        labels = np.asarray(self.labels, np.float64)
+        if len(labels) == 1:
+            return self.values[..., 0]
+        widths = np.diff(labels)
+        heights = (self.values[..., 1:] + self.values[..., :-1]) / 2
+        areas: NDArray[np.float64] = (heights * widths).sum(-1) / widths.sum()
+        return areas
+
+    def against(self, baseline: str) -> dict[str, Estimate]:
+        """Return the mean difference of each strategy's area to a baseline's, paired by seed.
+
+        Args:
+            baseline: name of a strategy.
+
+        Returns:
+            Strategy → difference with its bootstrap interval over the seeds.
+        """
+        areas = self.area()
+        weights = resample_weights([None] * len(self.seeds))
+        return {
+            name: estimate(_weighted(areas[row] - areas[self.strategies.index(baseline)]), weights)
+            for row, name in enumerate(self.strategies)
+            if name != baseline
+        }
+
+    def wins(self) -> NDArray[np.intp]:
+        """Return how often the row beats the column, over seeds and rounds after the first."""
+        later = self.values[:, :, 1:].reshape(len(self.strategies), -1)
+        found: NDArray[np.intp] = (later[:, None] > later[None]).sum(-1)
+        return found
+
+    def labels_to_reach(self, height: float) -> NDArray[np.float64]:
+        """Return how many labels the mean curve needs to a height; inf if it never gets there.
+
+        Between two rounds the curve is a straight line.
+        """
+        return np.array([_first_reach(self.labels, row, height) for row in self.values.mean(1)])
+
+
+def training_noise(repeats: Iterable[Sequence[float]]) -> float:
+    """Return the standard deviation of a figure between trainings on the same labels.
+
+    Args:
+        repeats: for each set of labels, the figure of trainings that differ in their seed.
+    """
+    variances = [np.var(values, ddof=1) for values in repeats if len(values) > 1]
+    return float(np.sqrt(np.mean(variances)))
+
+
+def _weighted(values: NDArray[np.float64]) -> Statistic:
+    def mean(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(weights @ values / weights.sum(-1))
+
+    return mean
+
+
+def _first_reach(labels: Sequence[int], heights: NDArray[np.float64], wanted: float) -> float:
+    if heights[0] >= wanted:
+        return float(labels[0])
+    for left, right, low, high in zip(labels, labels[1:], heights, heights[1:], strict=False):
+        if high >= wanted:
+            share = (wanted - low) / (high - low)
+            return float(left + share * (right - left))
+    return float("inf")

@@ -1,0 +1,97 @@
+"""Records of a simulation, and what is computed from them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lfusion.errors import DatasetError
+from lfusion.simulation import FIRST, Cell, Curves, Record, RecordFile, training_noise
+
+
+def _record(cell: Cell, dice: float) -> Record:
+    return Record(cell, ("a", "b"), dice, dice - 0.1, None, 0, 1.0, None if not cell.round else 2.0)
+
+
+def _records() -> dict[Cell, Record]:
+    """Two strategies, two complete seeds and one that a stop cut short."""
+    heights = {
+        (0, "random"): (0.8, 0.82, 0.86),
+        (0, "better"): (0.8, 0.86, 0.88),
+        (1, "random"): (0.7, 0.8, 0.84),
+        (1, "better"): (0.7, 0.82, 0.82),
+        (2, "random"): (0.7, 0.8, 0.84),
+    }
+    found = {}
+    for (seed, name), dice in heights.items():
+        for number, value in enumerate(dice):
+            cell = Cell(5, 10, seed, name if number else FIRST, number)
+            found[cell] = _record(cell, value)
+    return found
+
+
+def test_records_come_back_and_a_cut_off_line_is_left_out(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "new" / "records.jsonl")
+    assert file.read() == {}
+    first, second = _record(Cell(5, 5, 0, FIRST, 0), 0.9), _record(Cell(5, 5, 0, "egad", 1), 0.91)
+    file.append(first)
+    file.append(second)
+    path = tmp_path / "new" / "records.jsonl"
+    path.write_text(path.read_text() + '{"cell": {"start"')
+    assert file.read() == {first.cell: first, second.cell: second}
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"id": 1}\n')
+    with pytest.raises(DatasetError, match="expected records of a simulation"):
+        RecordFile(path).read()
+
+
+def test_curves_hold_the_seeds_that_all_strategies_finished() -> None:
+    curves = Curves.of(_records(), 5, 10)
+    assert curves.strategies == ("random", "better")
+    assert curves.seeds == (0, 1)
+    assert curves.labels == (5, 15, 25)
+    np.testing.assert_allclose(curves.values[1, 0], (0.8, 0.86, 0.88))
+
+
+def test_area_is_the_mean_height() -> None:
+    areas = Curves.of(_records(), 5, 10).area()
+    # (0.8 + 0.82)/2 and (0.82 + 0.86)/2, equally wide
+    assert areas[0, 0] == pytest.approx((0.81 + 0.84) / 2)
+    assert areas[1, 1] == pytest.approx((0.76 + 0.82) / 2)
+
+
+def test_differences_are_paired_by_seed() -> None:
+    found = Curves.of(_records(), 5, 10).against("random")["better"]
+    own = ((0.83 + 0.87) / 2 - (0.81 + 0.84) / 2, (0.76 + 0.82) / 2 - (0.75 + 0.82) / 2)
+    assert found.value == pytest.approx(np.mean(own))
+    assert found.low == pytest.approx(min(own))
+    assert found.high == pytest.approx(max(own))
+
+
+def test_wins_count_rounds_after_the_first() -> None:
+    wins = Curves.of(_records(), 5, 10).wins()
+    np.testing.assert_array_equal(wins, [[0, 1], [3, 0]])
+
+
+def test_labels_to_reach_lie_on_the_curve() -> None:
+    curves = Curves.of(_records(), 5, 10)  # means: 0.75, 0.81, 0.85 and 0.75, 0.84, 0.85
+    random, better = curves.labels_to_reach(0.83)
+    assert random == pytest.approx(15 + 10 * 0.02 / 0.04)
+    assert better == pytest.approx(5 + 10 * 0.08 / 0.09)
+    assert math.isinf(curves.labels_to_reach(0.9)[0])
+    assert curves.labels_to_reach(0.5)[0] == 5
+
+
+def test_nothing_finished_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a seed that all strategies have finished"):
+        Curves.of(_records(), 5, 5)
+
+
+def test_training_noise_is_that_within_a_set_of_labels() -> None:
+    assert training_noise([(0.9, 0.92), (0.5, 0.52)]) == pytest.approx(0.02 / math.sqrt(2))

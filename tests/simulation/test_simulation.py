@@ -1,0 +1,112 @@
+"""Whole simulations on small drawn heads, with real trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lfusion.cli import app
+from lfusion.errors import DatasetError
+from lfusion.simulation import (
+    Cell,
+    Plan,
+    PoolImage,
+    Record,
+    RecordFile,
+    Simulation,
+    first_labels,
+)
+
+PLAN = Plan(("random", "epistemic"), (0, 1), start=2, query=1, rounds=3)
+
+
+@pytest.fixture(scope="module")
+def played(simulation: Callable[[], Simulation]) -> tuple[Simulation, dict[Cell, Record]]:
+    """A simulation that was run, and its records."""
+    own = simulation()
+    own.run(PLAN, lambda _: None)
+    return own, own.file.read()
+
+
+def test_every_round_is_there_and_first_labels_are_shared(
+    played: tuple[Simulation, dict[Cell, Record]],
+) -> None:
+    records = played[1]
+    # one first round and two more of each strategy, for each seed
+    assert len(records) == 2 * (1 + 2 * 2)
+    for cell, record in records.items():
+        assert len(record.chosen) == len(set(record.chosen)) == cell.labels
+        first = records[Cell(2, 1, cell.seed, "random", 0)]
+        assert record.chosen[:2] == first.chosen
+        assert 0 <= record.dice_p05 <= record.dice <= 1
+        assert record.hc_mae_mm is not None or record.hc_refused == 3
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_same_result(
+    played: tuple[Simulation, dict[Cell, Record]], simulation: Callable[[], Simulation]
+) -> None:
+    again = simulation()
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(record: Record) -> None:
+        if record.cell.strategy == "epistemic":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        again.run(PLAN, stop)
+    before = len(again.file.read())
+    assert 0 < before < len(played[1])
+    again.run(PLAN, lambda _: None)
+    assert {c: (r.chosen, r.dice) for c, r in again.file.read().items()} == {
+        c: (r.chosen, r.dice) for c, r in played[1].items()
+    }
+
+
+def test_first_labels_come_from_different_examinations(
+    simulation: Callable[[], Simulation],
+) -> None:
+    pool = simulation().pool
+    grouped: list[PoolImage] = [
+        replace(image, group="same" if number < 5 else image.id)
+        for number, image in enumerate(pool)
+    ]
+    same = {image.id for image in grouped if image.group == "same"}
+    for seed in range(5):
+        assert len(same & set(first_labels(grouped, 3, seed))) <= 1
+    assert len(set(first_labels(grouped, 8, 0))) == 8
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (replace(PLAN, strategies=("random", "oracle")), "got oracle"),
+        (replace(PLAN, query=3), "more images than the 8 labels"),
+    ],
+)
+def test_a_plan_that_cannot_be_played_is_refused(
+    plan: Plan, message: str, simulation: Callable[[], Simulation]
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        simulation().run(plan, lambda _: None)
+
+
+def test_the_command_tells_the_curves(heads: Path, tmp_path: Path) -> None:
+    options = "--seeds 1 --start 2 --query 1 --rounds 2 --steps 2 --batch-size 2 --long-side 64"
+    arguments = ["simulate", str(heads), "--out", str(tmp_path), *options.split()]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 labels" in result.output
+    assert len(RecordFile(tmp_path / "records.jsonl").read()) == 1 + 3
+
+
+def test_the_command_refuses_an_unknown_strategy(heads: Path, tmp_path: Path) -> None:
+    arguments = ["simulate", str(heads), "--out", str(tmp_path), "--strategy", "best"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "expected strategies among" in result.output
