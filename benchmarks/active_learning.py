@@ -25,7 +25,7 @@ from lfusion.image import Dataset
 from lfusion.image.phantom import write_phantoms
 from lfusion.model import EncoderConfig
 from lfusion.model.input import InputSpec
-from lfusion.simulation import Plan, Record, Simulation, prepare
+from lfusion.simulation import FIRST, Cell, Plan, Record, RecordFile, Simulation, prepare
 from lfusion.training import TrainingConfig
 
 STRATEGIES = (
@@ -64,6 +64,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--query", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=CONFIG.steps)
+    parser.add_argument(
+        "--noise", type=int, help="only train so often again on the first and last random labels"
+    )
     parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
     return parser.parse_args()
 
@@ -93,6 +96,19 @@ def open_data(options: argparse.Namespace) -> Simulation:
     return prepare(data.split("train"), data.split("test"), config, options.weights, file, tell)
 
 
+def train_again(simulation: Simulation, plan: Plan, times: int, path: Path) -> None:
+    """Train with other seeds on labels drawn at random: the noise of the training itself."""
+    records, noise = simulation.file.read(), RecordFile(path)
+    done = noise.read()
+    for seed in plan.seeds:
+        for number in (0, plan.rounds - 1):
+            record = records[Cell(plan.start, plan.query, seed, FIRST, number)]
+            for again in range(1, times + 1):
+                training_seed = 1000 * again + seed
+                if replace(record.cell, seed=training_seed) not in done:
+                    show(simulation.repeat(record, training_seed, noise))
+
+
 def main() -> None:
     """Play, and print the curves."""
     torch.set_num_threads(1)
@@ -110,7 +126,13 @@ def main() -> None:
         options.query,
         options.rounds,
     )
-    open_data(options).run(plan, show)
+    simulation = open_data(options)
+    if options.noise:
+        train_again(
+            simulation, plan, options.noise, options.out / f"{options.data.name}_noise.jsonl"
+        )
+    else:
+        simulation.run(plan, show)
 
 
 if __name__ == "__main__":

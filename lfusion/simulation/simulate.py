@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -97,6 +97,26 @@ class Simulation:
             trainings = _Trainings(self._samples, learner, seed, plan.start)
             for strategy in plan.strategies:
                 self._play(plan, strategy, trainings, on_record)
+
+    def repeat(self, record: Record, training_seed: int, file: RecordFile) -> Record:
+        """Train once more on the labels of a round, and keep what came of it elsewhere.
+
+        How much such trainings differ is the noise that a comparison has to exceed.
+
+        Args:
+            record: of the round.
+            training_seed: in place of the round's own; it draws batches, augmentation, dropout.
+            file: for the result, whose cell has this seed.
+        """
+        samples = [self._samples[image_id].sample for image_id in record.chosen]
+        began = time.perf_counter()
+        checkpoint = self.learner(record.cell.seed).learn(samples, training_seed)
+        seconds = time.perf_counter() - began
+        cell = replace(record.cell, seed=training_seed)
+        found = measure(checkpoint, self.held_out)
+        repeated = _record(cell, record.chosen, found, seconds, None)
+        file.append(repeated)
+        return repeated
 
     def _play(self, plan: Plan, strategy: str, trainings: _Trainings, on_record: OnRecord) -> None:
         done, seed = self.file.read(), trainings.seed

@@ -68,6 +68,18 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_result(
     }
 
 
+def test_a_repeated_training_differs_by_its_seed_alone(
+    played: tuple[Simulation, dict[Cell, Record]], tmp_path: Path
+) -> None:
+    own, records = played
+    record = records[Cell(2, 1, 1, "random", 2)]
+    file = RecordFile(tmp_path / "noise.jsonl")
+    same, other = own.repeat(record, 1, file), own.repeat(record, 7, file)
+    assert (same.dice, same.chosen) == (record.dice, record.chosen)
+    assert other.dice != record.dice
+    assert {cell.seed for cell in file.read()} == {1, 7}
+
+
 def test_first_labels_come_from_different_examinations(
     simulation: Callable[[], Simulation],
 ) -> None:

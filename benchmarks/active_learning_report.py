@@ -1,0 +1,153 @@
+"""Tables and curves of `active_learning.py`, from its records.
+
+Usage:
+
+    python benchmarks/active_learning_report.py FOLDER/hc18.jsonl [--start N] [--query N] \
+        [--strategy NAME]... [--full DICE] [--noise FOLDER/hc18_noise.jsonl] [--picture FILE.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfusion.simulation import Curves, Record, RecordFile, training_noise
+
+BASELINES = ("random", "stratified_random")
+SHARE_OF_FULL = 0.99
+
+
+def main() -> None:
+    """Print the tables as Markdown and draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("records", type=Path)
+    parser.add_argument("--start", type=int, default=5)
+    parser.add_argument("--query", type=int, default=5)
+    parser.add_argument("--strategy", action="append", help="only these; default all")
+    parser.add_argument("--full", type=float, help="Dice with all labels of the pool")
+    parser.add_argument("--noise", type=Path, help="records of the same labels, trained anew")
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    records = RecordFile(options.records).read()
+    if options.strategy:
+        wanted = {*options.strategy, BASELINES[0]}
+        records = {c: r for c, r in records.items() if c.strategy in wanted}
+    dice, hc, seconds = (
+        Curves.of(records, options.start, options.query, figure)
+        for figure in ("dice", "hc_mae_mm", "choosing_s")
+    )
+    print(f"{len(dice.seeds)} seeds\n")
+    print(curves_table(dice, hc, seconds, options.full))
+    print(wins_table(dice))
+    if options.noise:
+        print(noise_line(list(RecordFile(options.noise).read().values())))
+    if options.picture:
+        draw(dice, options.picture)
+
+
+def curves_table(dice: Curves, hc: Curves, seconds: Curves, full: float | None) -> str:
+    """A row for each strategy, the largest area first."""
+    areas, errors = dice.area(), hc.values[:, :, -1]
+    needed = dice.labels_to_reach(SHARE_OF_FULL * full) if full else None
+    against = {name: dice.against(name) for name in BASELINES if name in dice.strategies}
+    head = [
+        "strategy",
+        *(f"Dice, {n} labels" for n in dice.labels),
+        "area",
+        *(f"− {name}" for name in against),
+        f"HC MAE, {dice.labels[-1]} labels",
+        *(["labels to 99 %"] if full else []),
+        "choosing",
+    ]
+    rows = []
+    for row in areas.mean(1).argsort()[::-1]:
+        name = dice.strategies[row]
+        cells = [name, *(spread(dice.values[row, :, r]) for r in range(len(dice.labels)))]
+        cells.append(f"{100 * areas[row].mean():.2f}")
+        for found in against.values():
+            e = found.get(name)
+            cells.append(
+                ""
+                if e is None or e.value is None or e.low is None or e.high is None
+                else f"{100 * e.value:+.2f} ({100 * e.low:+.2f} to {100 * e.high:+.2f})"
+            )
+        cells.append(f"{errors[row].mean():.2f} mm")
+        if needed is not None:
+            cells.append("more" if math.isinf(needed[row]) else f"{needed[row]:.0f}")
+        cells.append(f"{np.nanmean(seconds.values[row]):.1f} s")
+        rows.append(cells)
+    return table(head, rows)
+
+
+def wins_table(curves: Curves) -> str:
+    """How often the row beats the column, over seeds and rounds after the first."""
+    wins = curves.wins()
+    names = list(curves.strategies)
+    rows = [
+        [name, *("" if r == c else str(wins[r, c]) for c in range(len(names)))]
+        for r, name in enumerate(names)
+    ]
+    return table(["row beats column", *names], rows)
+
+
+def noise_line(records: list[Record]) -> str:
+    """The noise of the training itself, by number of labels."""
+    repeats: dict[int, dict[tuple[str, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        repeats[len(record.chosen)][tuple(sorted(record.chosen))].append(record.dice)
+    parts = [
+        f"{100 * training_noise(list(sets.values())):.2f} with {labels} labels"
+        for labels, sets in sorted(repeats.items())
+    ]
+    return f"Standard deviation between trainings on the same labels, Dice in %: {', '.join(parts)}"
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    """Mean ± standard deviation over the seeds, in %."""
+    deviation = values.std(ddof=1) if len(values) > 1 else math.nan
+    return f"{100 * values.mean():.2f} ± {100 * deviation:.2f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def draw(curves: Curves, path: Path) -> None:
+    """The curves of the means, with one standard error of the paired difference to random."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    base = curves.values[curves.strategies.index(BASELINES[0])]
+    for number, (name, values) in enumerate(zip(curves.strategies, curves.values, strict=True)):
+        style = {"color": "black", "lw": 2.5} if name in BASELINES[:1] else {"lw": 1.5}
+        marker = "osv^D<>pXP*h"[number % 12]
+        left.plot(curves.labels, 100 * values.mean(0), marker=marker, label=name, **style)
+        if name not in BASELINES[:1]:
+            gain = 100 * (values - base)
+            error = gain.std(0, ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else None
+            right.errorbar(
+                curves.labels, gain.mean(0), error, marker=marker, capsize=2, color=f"C{number - 1}"
+            )
+    right.axhline(0, color="black", lw=2.5)
+    left.set(xlabel="labels", ylabel="Dice on the test images, %", title="Learning curves")
+    right.set(
+        xlabel="labels", ylabel="Dice, % points", title="Difference to random, ± standard error"
+    )
+    left.legend(fontsize=8)
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
