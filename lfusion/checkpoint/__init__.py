@@ -8,6 +8,7 @@ from lfusion.checkpoint.checkpoint import (
     round_to_storage,
 )
 from lfusion.checkpoint.reference import Reference
+from lfusion.checkpoint.structures import with_structures
 
 __all__ = [
     "Checkpoint",
@@ -16,4 +17,5 @@ __all__ = [
     "default_checkpoint_path",
     "head_weight",
     "round_to_storage",
+    "with_structures",
 ]

@@ -72,6 +72,7 @@ class Checkpoint:
         inherited_ggn: the part of `posterior.ggn` that comes from images of an ancestor and not
             from this training set; a warm start keeps it.
         reference: what normal images look like; None for a network without pretrained weights.
+        unlearned: names among `labels` that no mask has shown it yet; see `with_structures`.
     """
 
     network: SegmentationNetwork
@@ -82,6 +83,7 @@ class Checkpoint:
     fingerprint: Fingerprint
     inherited_ggn: Tensor | None = None
     reference: Reference | None = None
+    unlearned: tuple[str, ...] = ()
 
     @property
     def distance_features(self) -> int:
@@ -119,6 +121,8 @@ class Checkpoint:
             "input": asdict(self.input),
             "fingerprint": asdict(self.fingerprint),
         }
+        if self.unlearned:
+            content["unlearned"] = list(self.unlearned)
         # one key only: safetensors does not keep the order of several
         return save(tensors, {"lfusion": json.dumps(content, sort_keys=True)})
 
@@ -269,4 +273,5 @@ def _assemble(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Chec
         reference=None
         if described is None
         else restored_reference(described, below(_FROZEN, tensors)),
+        unlearned=tuple(map(str, content.get("unlearned", ()))),
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lfusion.training.data import Sample, with_background
+from lfusion.training.losses import NOT_ANNOTATED
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def apply_augmentation(
         size: (height, width) of the canvas, px.
 
     Returns:
-        image [1, h, w], sector [1, h, w], target [C, h, w] with the background first, and
+        image [1, h, w], sector [1, h, w], target [C, h, w] with the background first and
+        `NOT_ANNOTATED` for classes that nobody looked for, and
         valid [1, h, w], what a pixel counts: 0 where the canvas does not show the sample, else 1
         or the sample's weight.
     """
@@ -95,7 +97,9 @@ def apply_augmentation(
     sector, valid = (warped[1:2] > 0.5).float(), (warped[2:3] > 0.5).float()
     appearance = change_appearance(warped[:1], augmentation)
     counted = valid if sample.weight is None else valid * warped[3:4]
-    return appearance * valid, sector, with_background(warped[4:]), counted
+    target = with_background(warped[4:])
+    target[list(sample.not_annotated)] = NOT_ANNOTATED
+    return appearance * valid, sector, target, counted
 
 
 def augmented_batch(samples: Sequence[Sample], chance: torch.Generator) -> tuple[Tensor, ...]:

@@ -95,6 +95,11 @@ class TrainingConfig:
         )
 
     @classmethod
+    def first(cls, seed: int = 0) -> TrainingConfig:
+        """Return the preset for a warm start that has structures to learn from nothing."""
+        return cls(steps=300, batch_size=4, average_decay=0.98, validate_every=100, seed=seed)
+
+    @classmethod
     def full(cls, seed: int = 0) -> TrainingConfig:
         """Return the preset for a warm start from all labels that may take its time."""
         return cls(

@@ -30,6 +30,7 @@ class Sample:
             labelled the image.
         weight: [1, h, w], how much each pixel counts in a training; None when all count alike.
         share: how often it is drawn in a training, relative to the others.
+        not_annotated: numbers of the classes that nobody looked for in this image.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Sample:
     target: Tensor
     weight: Tensor | None = None
     share: float = 1.0
+    not_annotated: tuple[int, ...] = ()
 
 
 def ellipse_mask(case: Case, height: int, width: int) -> LabelMap | None:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from lfusion.model import LogitDistribution
 
+NOT_ANNOTATED = -1.0
+"""In a target, all over the image, the share of a class that nobody looked for there."""
+
 
 def ssn_loss(
     distribution: LogitDistribution,
@@ -24,7 +27,7 @@ def ssn_loss(
 
     Args:
         distribution: logits on the grid of `target`.
-        target: y [batch, classes, height, width], shares that sum to one.
+        target: y [batch, classes, height, width], shares that sum to one, or `NOT_ANNOTATED`.
         valid: [batch, 1, height, width], 1 where a pixel counts.
         samples: M, even.
         generator: source of the noise.
@@ -32,10 +35,28 @@ def ssn_loss(
     Source:
         Monteiro et al., NeurIPS 2020, arXiv 2006.06015, eq. 7.
     """
-    logits = distribution.sample(samples, generator)
-    log_likelihood = (logits.log_softmax(2) * (target * valid)).sum((2, 3, 4))
+    logits = distribution.sample(samples, generator).log_softmax(2)
+    log_likelihood = (_merged(logits, target) * (target.clamp_min(0) * valid)).sum((2, 3, 4))
     per_image = math.log(samples) - torch.logsumexp(log_likelihood, 0)
     return (per_image / valid.sum((1, 2, 3)).clamp_min(1)).mean()
+
+
+def _merged(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """Return ln p where the background takes in the classes that are `NOT_ANNOTATED`.
+
+    What is drawn as background may be one of those: its likelihood is that of all of them.
+
+    Args:
+        log_probabilities: [sample, batch, classes, height, width].
+        target: [batch, classes, height, width].
+    """
+    missing = target[:, :, :1, :1] < 0
+    if not missing.any():
+        return log_probabilities
+    missing[:, 0] = True  # background is among what background may be
+    possible = log_probabilities.masked_fill(~missing, -torch.inf)
+    background = possible.logsumexp(2, keepdim=True)
+    return torch.cat((background, log_probabilities[:, :, 1:]), 2)
 
 
 def soft_cross_entropy(probabilities: Tensor, target: Tensor) -> Tensor:
@@ -54,9 +75,10 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tens
 
     Args:
         probabilities: [batch, classes, height, width].
-        target: same shape, shares that sum to one.
+        target: same shape, shares that sum to one; a class that is `NOT_ANNOTATED` costs nothing.
         valid: [batch, 1, height, width].
     """
+    valid = valid * (target[:, 1:] >= 0)
     p, y = probabilities[:, 1:] * valid, target[:, 1:] * valid
     overlap = 2 * (p * y).sum((2, 3)) + 1
     return 1 - (overlap / ((p + y).sum((2, 3)) + 1)).mean()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -53,6 +54,7 @@ def train(
     start: Checkpoint | None = None,
     validation: Dataset | None = None,
     new: Collection[str] = (),
+    not_annotated: Mapping[str, Collection[int]] | None = None,
     encoder_weights: Path | Literal["hub"] | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
@@ -66,9 +68,12 @@ def train(
         start: checkpoint to go on from. Its architecture, working grid and the curvature of
             images outside `dataset` are kept.
         validation: held-out labelled images for early stopping and calibration. Without them the
-            last weights are taken and the calibration of `start` is kept; a new network keeps the
-            temperature 1, and the usual range of its scores is that of the training images.
+            last weights are taken and the calibration of `start` is kept if held-out images made
+            it; otherwise the temperature is 1, and the usual range of the scores is that of the
+            training images.
         new: ids of the images that `start` has not learned from; they are drawn more often.
+        not_annotated: image id → numbers of the classes that nobody looked for in it: there they
+            may be anywhere on the background of its mask.
         encoder_weights: local file with pretrained weights for a new network, or "hub" to fetch
             timm's own over the network.
         on_progress: called after each step of each stage.
@@ -98,9 +103,10 @@ def train(
         if validation is not None and validation.labelled()
         else []
     )
-    learned = samples
+    left_out = not_annotated or {}
+    learned = [replace(s, not_annotated=tuple(left_out.get(s.id, ()))) for s in samples]
     if start is not None:
-        learned = weigh_corrections(network, favour_new(samples, new), config.correction_weight)
+        learned = weigh_corrections(network, favour_new(learned, new), config.correction_weight)
     fit_network(
         network,
         learned,
@@ -138,8 +144,9 @@ def train(
         ),
         inherited_ggn=inherited,
         reference=reference,
+        unlearned=_still_unlearned(start, samples),
     )
-    if start is not None and not held_out:
+    if start is not None and not held_out and start.calibration.held_out:
         return checkpoint
     normal = (validation if held_out and validation is not None else dataset).labelled()
     return calibrate(checkpoint, normal.cases, report, held_out=bool(held_out), device=device)
@@ -152,7 +159,8 @@ def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]
     if start is not None and labels != dict(start.labels):
         raise TrainingError(
             f"expected the labels of the starting checkpoint, {dict(start.labels)}, got {labels}; "
-            "train a new network for another set of structures"
+            "train a new network for another set of structures, or start from "
+            "lfusion.checkpoint.with_structures"
         )
     return labels
 
@@ -177,6 +185,14 @@ def _initial_network(
     elif weights is not None:
         load_encoder_weights(network.encoder, weights)
     return network, config.input
+
+
+def _still_unlearned(start: Checkpoint | None, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the structures new to `start` of which these samples show nothing either."""
+    if start is None or not start.unlearned:
+        return ()
+    shown = torch.stack([sample.target.amax((1, 2)) for sample in samples]).amax(0) > 0
+    return tuple(name for name in start.unlearned if not shown[start.labels[name] - 1])
 
 
 def _inherited(start: Checkpoint | None) -> Tensor | None:

@@ -37,6 +37,11 @@ class Calibration:
     quality: QualityModel | None = None
     errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
+    @property
+    def held_out(self) -> bool:
+        """Whether it comes from images that the model has not learned from."""
+        return self.temperature != 1.0 or bool(self.errors)
+
     def percentile(self, name: str, value: float) -> float:
         """Return the share (0 to 100) of held-out images with a lower score; ties count half.
 

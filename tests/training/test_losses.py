@@ -11,7 +11,7 @@ from lfusion.errors import DatasetError
 from lfusion.image import Case
 from lfusion.model import LogitDistribution
 from lfusion.training.data import ellipse_mask
-from lfusion.training.losses import soft_dice_loss, ssn_loss
+from lfusion.training.losses import NOT_ANNOTATED, soft_dice_loss, ssn_loss
 
 
 def _deterministic(mean: torch.Tensor) -> LogitDistribution:
@@ -46,6 +46,34 @@ def test_the_likelihood_is_of_whole_masks_not_of_pixels() -> None:
         distribution, target, torch.ones(2, 1, 1, pixels), 4000, torch.Generator().manual_seed(0)
     )
     assert float(loss) * pixels == pytest.approx(math.log(2), abs=0.1)
+
+
+def test_background_may_be_a_structure_that_nobody_looked_for() -> None:
+    probabilities = torch.tensor([0.5, 0.2, 0.3])
+    mean = probabilities.log().view(1, 3, 1, 1).expand(2, 3, 1, 1).clone().requires_grad_()
+    target = torch.zeros(2, 3, 1, 1)
+    target[:, 0] = 1
+    target[0, 2] = NOT_ANNOTATED
+    loss = ssn_loss(_deterministic(mean), target, torch.ones(2, 1, 1, 1), samples=2)
+    assert float(loss.detach()) == pytest.approx(
+        -(math.log(0.5 + 0.3) + math.log(0.5)) / 2, rel=1e-5
+    )
+    (gradient,) = torch.autograd.grad(loss, mean)
+    assert torch.isfinite(gradient).all()
+    # of the first image, nothing pulls between background and the structure: both rise
+    assert gradient[0, 0] < 0
+    assert gradient[0, 2] < 0
+    assert gradient[1, 2] > 0
+
+
+def test_a_structure_that_nobody_looked_for_costs_no_overlap() -> None:
+    probabilities = torch.tensor([0.1, 0.0, 0.9]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    target = torch.zeros(1, 3, 2, 2)
+    target[:, 0] = 1
+    valid = torch.ones(1, 1, 2, 2)
+    assert float(soft_dice_loss(probabilities, target, valid)) > 0.3
+    target[:, 2] = NOT_ANNOTATED
+    assert float(soft_dice_loss(probabilities, target, valid)) == 0
 
 
 def test_the_loss_has_a_finite_gradient_outside_the_sector() -> None:
