@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lfusion.acquisition import PLANNED
+from lfusion.predictor import Predictor, ScoredImage
 from lfusion.protocol import INFO_KEY
+from monailabel_app.lib import scoring as scoring_module
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.leases import Leases
@@ -100,6 +103,34 @@ class TestScoringAndRanking:
             for i in store.get_unlabeled_images()
         }
         assert second["id"] == max(scores, key=scores.__getitem__)
+
+    def test_a_run_that_a_new_model_overtakes_goes_on_with_that_one(
+        self,
+        store: StudiesDatastore,
+        served: ServedModel,
+        heads: Path,
+        state: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        label(store, heads, "head00")
+        monkeypatch.setattr(scoring_module, "_BATCH", 2)
+        answer = Predictor.score
+        first = served.checkpoint_id
+
+        def swapped_meanwhile(self: Predictor, image: Path) -> ScoredImage:
+            if served.checkpoint_id == first:
+                with lock:
+                    if served.checkpoint_id == first:
+                        TrainingJobs(served, state).run({"steps": 1}, store)
+            return answer(self, image)
+
+        lock = threading.Lock()
+        monkeypatch.setattr(Predictor, "score", swapped_meanwhile)
+        status = PoolScoring(served, store)({}, store)
+        assert (status["checkpoint_id"], status["done"]) == (served.checkpoint_id, 4)
+        assert served.checkpoint_id != first
+        for image_id in store.list_images():
+            assert score_of(store, image_id)["checkpoint_id"] == served.checkpoint_id
 
     @pytest.mark.parametrize("name", sorted(PLANNED))
     def test_a_batch_is_planned_anew_with_each_model(

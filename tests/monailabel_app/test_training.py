@@ -161,6 +161,21 @@ class TestRun:
         )
         assert before.checkpoint_id != served.checkpoint_id
 
+    def test_a_full_one_starts_at_the_first_checkpoint_again(
+        self, jobs: TrainingJobs, store: StudiesDatastore, served: ServedModel, heads: Path
+    ) -> None:
+        first = served.checkpoint_id
+        label(store, heads, 0, 1)
+        quick = jobs.run({"steps": 2}, store)
+        parents = [Checkpoint.load(served.path).fingerprint.parent]
+        settings = {"mode": "full", "steps": 1, "val_split": 0.0}
+        assert jobs.run(settings, store).mode == "full"
+        parents.append(Checkpoint.load(served.path).fingerprint.parent)
+        jobs.run({"steps": 1}, store)
+        parents.append(Checkpoint.load(served.path).fingerprint.parent)
+        assert parents[:2] == [first, first]
+        assert parents[2] not in (first, quick.checkpoint_id)
+
     def test_without_labels_nothing_begins(
         self, jobs: TrainingJobs, store: StudiesDatastore
     ) -> None:
