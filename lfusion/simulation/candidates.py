@@ -15,8 +15,8 @@ from lfusion.acquisition.batch import Embeddings
 from lfusion.checkpoint import Checkpoint
 from lfusion.model.dropout import fixed_masks
 from lfusion.predictor import Predictor
-from lfusion.predictor.description import ScoredImage
-from lfusion.predictor.steps import most_probable
+from lfusion.predictor.description import information_of
+from lfusion.predictor.steps import most_probable, plain_scores, uncertainty_maps
 from lfusion.simulation.pool import PoolImage
 from lfusion.uncertainty.decomposition import entropy
 
@@ -57,18 +57,21 @@ class Candidates:
         return first, second
 
     @cached_property
-    def scored(self) -> list[ScoredImage]:
-        """All image scores of our model, and the information of each image."""
-        return [self._predictor.score(image.image) for image in self._images]
-
-    def score(self, name: str) -> NDArray[np.float64]:
-        """Return one image score of every candidate."""
-        return np.array([scored.scores[name] for scored in self.scored])
+    def scores(self) -> Mapping[str, NDArray[np.float64]]:
+        """All image scores of our model that need no calibration, by name, [candidates]."""
+        rows = [self._scores(image) for image in self._images]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
     @cached_property
     def information(self) -> NDArray[np.float32]:
         """Packed information of every candidate, see `acquisition.greedy_batch`."""
-        return np.stack([scored.information for scored in self.scored])
+        posterior = self._predictor.checkpoint.posterior
+        return np.stack(
+            [
+                information_of(self._predictor.fields(image.image), posterior)
+                for image in self._images
+            ]
+        )
 
     @cached_property
     def by_dropout(self) -> Mapping[str, NDArray[np.float64]]:
@@ -81,6 +84,12 @@ class Candidates:
         """
         rows = [self._dropout_scores(image) for image in self._images]
         return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    @torch.inference_mode()
+    def _scores(self, candidate: PoolImage) -> dict[str, float]:
+        moments = self._predictor.moments(candidate.image)
+        terms = moments.decompose(self._predictor.checkpoint.calibration.temperature)
+        return plain_scores(uncertainty_maps(terms), terms)
 
     @torch.inference_mode()
     def _dropout_scores(self, candidate: PoolImage) -> dict[str, float]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.acquisition import (
-    INFORMATION_GAIN,
     egad,
     greedy_batch,
     k_center_greedy,
@@ -19,6 +18,9 @@ from lfusion.acquisition import (
 )
 from lfusion.acquisition.clusters import k_means
 from lfusion.simulation.candidates import Candidates
+
+_LEAST_FITTED = 8
+"""Images below which no dependence on the size is fitted."""
 
 Strategy = Callable[[Candidates, int], list[str]]
 """(candidates, number to choose) → ids."""
@@ -36,7 +38,7 @@ def _random(candidates: Candidates, count: int) -> list[str]:
 
 
 def _by_score(name: str, candidates: Candidates, count: int) -> list[str]:
-    return _top(candidates.ids, candidates.score(name), count)
+    return _top(candidates.ids, candidates.scores[name], count)
 
 
 def _by_dropout(name: str, candidates: Candidates, count: int) -> list[str]:
@@ -50,7 +52,7 @@ def _power(name: str, candidates: Candidates, count: int) -> list[str]:
         A. Kirsch et al., Stochastic batch acquisition, TMLR 2023, arXiv 2106.12059: the highest
         ln s + g with Gumbel noise g.
     """
-    scores = candidates.score(name)
+    scores = candidates.scores[name]
     noise = np.random.default_rng(candidates.seed).gumbel(size=len(scores))
     smallest = np.finfo(np.float64).tiny
     return _top(candidates.ids, np.log(np.maximum(scores, smallest)) + noise, count)
@@ -59,7 +61,7 @@ def _power(name: str, candidates: Candidates, count: int) -> list[str]:
 def _per_kind(name: str, candidates: Candidates, count: int) -> list[str]:
     """Take the highest score of each of `count` kinds of image: uncertain, and not alike."""
     kinds = k_means(candidates.looks[0], count, candidates.seed)
-    scores = candidates.score(name)
+    scores = candidates.scores[name]
     best: dict[int, int] = {}
     for place, kind in enumerate(kinds):
         before = best.get(int(kind))
@@ -68,6 +70,22 @@ def _per_kind(name: str, candidates: Candidates, count: int) -> list[str]:
     chosen = [candidates.ids[place] for place in best.values()]
     left = [i for i in _by_score(name, candidates, count + len(chosen)) if i not in chosen]
     return (chosen + left)[:count]
+
+
+def _for_its_size(term: str, candidates: Candidates, count: int) -> list[str]:
+    """Take the images that are more uncertain than others of the pool with as much foreground.
+
+    Any fixed division by a power of the area asks for one size of the structure; here the pool
+    says what is usual: a parabola of ln Σu over ln A.
+    """
+    total, scaled = (candidates.scores[f"{term}_{how}"] for how in ("mean", "per_sqrt_area"))
+    smallest = np.finfo(np.float64).tiny
+    heights = np.log(np.maximum(total, smallest))
+    areas = 2 * (heights - np.log(np.maximum(scaled, smallest)))
+    if len(areas) < _LEAST_FITTED or np.ptp(areas) == 0:
+        return _top(candidates.ids, scaled, count)
+    usual = np.polyval(np.polyfit(areas, heights, 2), areas)
+    return _top(candidates.ids, heights - usual, count)
 
 
 def _information_gain(candidates: Candidates, count: int) -> list[str]:
@@ -91,7 +109,7 @@ def _typiclust(candidates: Candidates, count: int) -> list[str]:
 
 def _egad(candidates: Candidates, count: int) -> list[str]:
     unknown, known = candidates.looks
-    summed = candidates.score("total_mean")
+    summed = candidates.scores["total_mean"]
     chosen = [pick.id for pick in egad(candidates.ids, summed, unknown, count, known)]
     left = [
         image_id for image_id in _top(candidates.ids, summed, 2 * count) if image_id not in chosen
@@ -113,8 +131,9 @@ STRATEGIES: Mapping[str, Strategy] = {
     "epistemic_power": partial(_power, "epistemic_per_sqrt_area"),
     "epistemic_per_kind": partial(_per_kind, "epistemic_per_sqrt_area"),
     "entropy_per_kind": partial(_per_kind, "total_per_sqrt_area"),
+    "epistemic_for_its_size": partial(_for_its_size, "epistemic"),
+    "entropy_for_its_size": partial(_for_its_size, "total"),
     "information_gain": _information_gain,
-    "information_power": partial(_power, INFORMATION_GAIN),
     "soft_dice_loss": partial(_by_score, "soft_dice_loss"),
     "egad": _egad,
     "bald_dropout": partial(_by_dropout, "bald"),

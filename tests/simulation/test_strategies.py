@@ -36,7 +36,7 @@ def test_a_strategy_chooses_unlabelled_images_and_the_same_ones_again(
 
 def test_a_score_chooses_its_highest(model: Callable[[int], Candidates]) -> None:
     candidates = model(0)
-    scores = candidates.score("total_per_sqrt_area")
+    scores = candidates.scores["total_per_sqrt_area"]
     best = [candidates.ids[place] for place in np.argsort(-scores)[:2]]
     assert STRATEGIES["entropy"](candidates, 2) == best
 
