@@ -135,12 +135,17 @@ class DemoClient:
                 files={"label": (mask.name, content)},
             )
 
-    def train(self, steps: int | None, on_progress: Callable[[TrainingStatus], None]) -> None:
-        """Have the model retrained on all final labels and wait for it.
+    def train(
+        self, steps: int | None, on_progress: Callable[[TrainingStatus], None]
+    ) -> TrainingStatus:
+        """Have the model retrained quickly on all final labels and wait for it.
 
         Args:
             steps: Optimiser steps, or None for the server's preset.
             on_progress: Called each time that the server is asked how far it is.
+
+        Returns:
+            What is known of it at its end.
 
         Raises:
             RequestFailedError: The training failed.
@@ -153,7 +158,7 @@ class DemoClient:
             status = TrainingStatus.model_validate(stats.get("progress", {}))
             on_progress(status)
             if task["status"] == "DONE":
-                return
+                return TrainingStatus.model_validate_json(self._ask("GET", "/training/").content)
             if task["status"] not in ("SUBMITTED", "RUNNING"):
                 last = " ".join(list(task.get("details", []))[-1:])
                 raise RequestFailedError(f"training failed: {status.error or last}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import lfusion
 from lfusion.acquisition import STRATEGIES, rank
 from lfusion.cli.demo_client import Answer, DemoClient
-from lfusion.cli.demo_report import Row, Shown, print_table, write_report
+from lfusion.cli.demo_report import Row, Shown, print_table, print_times, write_report
 from lfusion.cli.server_process import running_server
 from lfusion.errors import LFusionError
 from lfusion.evaluation.metrics import dice
 from lfusion.image import Case, Dataset
 from lfusion.image.phantom import write_phantoms
+from lfusion.protocol import TrainingStatus
 from lfusion.types import LabelMap
 
 STRATEGY = "epistemic"
@@ -63,11 +65,13 @@ class Pass:
         answers: Prediction by image id.
         ranks: Place in the ranking by image id, of those that are not labelled.
         dice: Dice with the truth by image id.
+        seconds: What scoring the pool took.
     """
 
     answers: Mapping[str, Answer]
     ranks: Mapping[str, int]
     dice: Mapping[str, float]
+    seconds: float
 
 
 def run_demo(plan: DemoPlan, console: Console) -> Path:
@@ -119,7 +123,7 @@ def _run_loop(
         top = sorted(before.ranks, key=before.ranks.__getitem__)[:SHOWN]
         shown = [_shown(client, cases[image_id], before.answers[image_id]) for image_id in top]
         corrected = _correct(client, cases, plan.corrections, bars)
-        _retrain(client, plan.steps, bars)
+        trained = _retrain(client, plan.steps, bars)
         after = _look(client, cases, bars, " again")
     rows = [
         Row(
@@ -132,6 +136,7 @@ def _run_loop(
         for image_id in sorted(before.ranks, key=before.ranks.__getitem__)
     ]
     print_table(rows, SCORE, console)
+    print_times(trained, after.seconds, console)
     classes = 1 + len(before.answers[top[0]].result.label_names)
     write_report(report, shown, classes)
     console.print(f"Report: {report}", soft_wrap=True)
@@ -150,7 +155,9 @@ def _sample_cases(folder: Path, count: int | None, console: Console) -> dict[str
 def _look(client: DemoClient, cases: Mapping[str, Case], bars: Progress, again: str) -> Pass:
     """Score the pool, rank it, and predict every image."""
     bar = bars.add_task(f"Score and rank the pool{again}", total=None)
+    began = time.monotonic()
     client.score(lambda status: bars.update(bar, total=status.total, completed=status.done))
+    seconds = time.monotonic() - began
     answers: dict[str, Answer] = {}
     for image_id in bars.track(cases, description=f"Predict masks and maps{again}"):
         answers[image_id] = client.infer(image_id)
@@ -167,6 +174,7 @@ def _look(client: DemoClient, cases: Mapping[str, Case], bars: Progress, again: 
         answers=answers,
         ranks={image.id: image.rank for image in ranked},
         dice={i: _mean_dice(answer, truth[i]) for i, answer in answers.items()},
+        seconds=seconds,
     )
 
 
@@ -185,10 +193,10 @@ def _correct(
     return frozenset(corrected)
 
 
-def _retrain(client: DemoClient, steps: int | None, bars: Progress) -> None:
+def _retrain(client: DemoClient, steps: int | None, bars: Progress) -> TrainingStatus:
     """Wait for the next checkpoint."""
     bar = bars.add_task("Retrain", total=None)
-    client.train(
+    return client.train(
         steps,
         lambda status: bars.update(
             bar,

@@ -14,6 +14,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from lfusion.protocol import TrainingStatus
 from lfusion.types import FloatMap, GreyImage, LabelMap
 
 _COLOURS = "cividis"
@@ -94,6 +95,22 @@ def print_table(rows: Sequence[Row], score_name: str, console: Console) -> None:
                 f"Mean Dice of the {len(group)} {name} images: {before:.4f} before, "
                 f"{after:.4f} after ({after - before:+.4f})"
             )
+
+
+def print_times(trained: TrainingStatus, ranking: float, console: Console) -> None:
+    """Print what the quick retraining took, stage by stage.
+
+    Args:
+        trained: The training at its end.
+        ranking: Seconds to score the pool and rank it anew.
+        console: Where to.
+    """
+    stages = {**trained.stages, "rank anew": ranking}
+    parts = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in stages.items())
+    console.print(
+        "Quick retraining on the corrections and a new ranking: "
+        f"{trained.seconds + ranking:.1f} s ({parts})"
+    )
 
 
 def write_report(path: Path, shown: Sequence[Shown], classes: int) -> None:

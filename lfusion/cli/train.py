@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
     from lfusion.model import EncoderConfig
     from lfusion.training import TrainingConfig
+
+
+class Part(StrEnum):
+    """Weights that move."""
+
+    ALL = "all"
+    DECODER = "decoder"
+    LAST_BLOCK = "last_block"
 
 
 def train(
@@ -59,9 +68,12 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", min=0)] = None,
+    trained: Annotated[
+        Part | None, typer.Option(help="Weights that move; default decoder with --start, else all.")
+    ] = None,
     lora_rank: Annotated[
         int | None,
-        typer.Option(help="Rank of adapters for a transformer encoder; 0 trains it whole.", min=0),
+        typer.Option(help="Rank of adapters that train the encoder; 0 is none.", min=0),
     ] = None,
     distance_features: Annotated[
         int | None,
@@ -94,6 +106,11 @@ def train(
             "a training that goes on from --start keeps its encoder and working grid; "
             "leave out --encoder... and --long-side, or --start"
         )
+    if lora_rank and trained not in (None, Part.ALL):
+        raise BadArgumentError(
+            f"expected --trained all beside --lora-rank, got {trained.value}: adapters are for an "
+            "encoder that is trained; leave out one of them"
+        )
     if out.is_dir():
         raise BadArgumentError(f"expected a file to write the checkpoint to, {out} is a folder")
     config = _config(
@@ -104,6 +121,7 @@ def train(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        trained=None if trained is None else trained.value,
         lora_rank=lora_rank,
         distance_features=distance_features,
         semi_supervised=SEMI_SUPERVISED_WEIGHT if semi_supervised else None,
@@ -148,4 +166,6 @@ def _config(seed: int, start: Path | None, **given: Any) -> TrainingConfig:
     from lfusion.training import TrainingConfig
 
     config = TrainingConfig(seed=seed) if start is None else TrainingConfig.quick(seed)
+    if given["lora_rank"] and given["trained"] is None:
+        given["trained"] = "all"  # the preset lets the encoder stand still
     return replace(config, **{name: value for name, value in given.items() if value is not None})

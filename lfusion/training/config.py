@@ -84,11 +84,15 @@ class TrainingConfig:
 
     @classmethod
     def quick(cls, seed: int = 0) -> TrainingConfig:
-        """Return the preset for a warm start from a handful of corrections."""
+        """Return the preset for a warm start from a handful of corrections.
+
+        The encoder stands still: `docs/evidence/retraining.md` says what that costs and saves.
+        """
         return cls(
             steps=60,
             batch_size=4,
             learning_rate=2e-4,
+            trained="decoder",
             average_decay=0.95,
             validate_every=60,
             seed=seed,

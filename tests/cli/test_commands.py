@@ -196,6 +196,12 @@ class TestTrain:
         image = heads / "images" / "head10.png"
         run("predict", image, "--out", tmp_path / "out", "--checkpoint", second)
         assert (tmp_path / "out" / "head10.json").is_file()
+        result = CliRunner().invoke(
+            app,
+            ["train", str(heads), "--out", str(second), "--trained", "decoder", "--lora-rank", "2"],
+        )
+        assert result.exit_code == 2
+        assert "expected --trained all beside --lora-rank, got decoder" in result.stderr
 
     def test_folders_are_trained_on_together_under_the_names_given(
         self, heads: Path, tmp_path: Path

@@ -35,6 +35,9 @@ def test_the_table_the_means_and_the_report(tiny_checkpoint: Path, tmp_path: Pat
     assert "labelled" in rows[0]
     assert [row[-4] for row in rows] == ["1", "2", "3", "4", "5"]
     assert sorted(row[-3] for row in rows[1:]) == ["1", "2", "3", "4"]
+    times = " ".join(text.split("and a new ranking:")[1].split(")")[0].split())
+    for stage in ("(start", "read", "fit", "posterior", "swap", "rank anew"):
+        assert f"{stage} " in times
     assert "Mean Dice of the 1 corrected images" in text
     assert "Mean Dice of the 4 untouched images" in text
     with Image.open(report) as picture:
