@@ -189,7 +189,7 @@ def _loss(
     loss = ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(
         distribution.mean.softmax(1), target, valid
     )
-    return loss if teaching is None else loss + teaching.loss(pyramid, target.clamp_min(0), valid)
+    return loss if teaching is None else loss + teaching.loss(pyramid, target, valid)
 
 
 @torch.inference_mode()

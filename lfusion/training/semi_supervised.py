@@ -157,7 +157,8 @@ class CrossTeaching:
 
         Args:
             pyramid: of the labelled images, by the network.
-            target: their class shares [batch, classes, h, w] on the feature grid.
+            target: their class shares [batch, classes, h, w] on the feature grid; an image with
+                a class that is `NOT_ANNOTATED` teaches the second decoder nothing.
             valid: [batch, 1, h, w].
         """
         rise = ramp(self._step, round(RAMP * self._config.steps))
@@ -165,7 +166,8 @@ class CrossTeaching:
         with self._arithmetic():
             features = self.second.features(pyramid, (target.shape[-2], target.shape[-1]))
             labelled = self.second.head(features)
-        supervised = weighted_loss(labelled.float(), target, valid, valid)
+        known = (target >= 0).all(1, keepdim=True).float()
+        supervised = weighted_loss(labelled.float(), target.clamp_min(0), known, valid)
         return supervised + rise * self._config.semi_supervised * self._unlabelled_loss()
 
     def update(self) -> None:

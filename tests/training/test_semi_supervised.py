@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lfusion.training import TrainingConfig, train
 from lfusion.training.augment import augmented_batch
 from lfusion.training.data import Sample, load_samples, to_grid
 from lfusion.training.fit import fit_network, validation_dice
+from lfusion.training.losses import NOT_ANNOTATED
 from lfusion.training.second_decoder import SecondDecoder
 from lfusion.training.semi_supervised import (
     CrossTeaching,
@@ -172,6 +174,28 @@ def test_unlabelled_images_alone_teach_what_the_teacher_knows(
         teaching.update()
     assert before < 0.7
     assert validation_dice(network, samples) > 0.85
+
+
+def test_an_image_with_a_class_nobody_looked_for_does_not_teach_the_second_decoder(
+    samples: list[Sample],
+) -> None:
+    torch.manual_seed(0)
+    network = SegmentationNetwork(NetworkConfig(CONFIG.encoder, 3, feature_dim=8, rank=2))
+    unlabelled = [replace(s, target=s.target[:0]) for s in samples]
+    average = deepcopy(network)
+    teaching = CrossTeaching(network, average, unlabelled, replace(CONFIG, semi_supervised=0.0))
+    pyramid = network.encode(samples[0].image[None])
+    valid = torch.ones(1, 1, *network.grid(samples[0].image[None]))
+    target = torch.cat((1 - 0.3 * valid, 0.3 * valid, NOT_ANNOTATED * valid), 1)
+    (nothing,) = torch.autograd.grad(
+        teaching.loss(pyramid, target, valid), teaching.second.head.weight
+    )
+    assert (nothing == 0).all()
+    pyramid = network.encode(samples[0].image[None])
+    (something,) = torch.autograd.grad(
+        teaching.loss(pyramid, target.clamp_min(0), valid), teaching.second.head.weight
+    )
+    assert (something != 0).any()
 
 
 def test_the_same_seed_gives_the_same_checkpoint(partly_labelled: Dataset) -> None:
