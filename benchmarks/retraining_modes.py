@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,8 @@ from lfusion.image import Dataset
 from lfusion.model import EncoderConfig, NetworkConfig, SegmentationNetwork, load_encoder_weights
 from lfusion.model.input import InputSpec
 from lfusion.training import TrainingConfig
-from lfusion.training.corrections import weigh_corrections
+from lfusion.training.cached_features import FeatureCache
+from lfusion.training.corrections import keep_start, weigh_corrections
 from lfusion.training.data import Sample, load_samples
 from lfusion.training.fit import fit_network, validation_dice
 
@@ -46,6 +48,8 @@ WARM_MODES: dict[str, dict[str, Any]] = {
     **MODES,
     "all, bfloat16": {"precision": "bfloat16"},
     "decoder, corrected pixels 3 times": {"trained": "decoder", "correction_weight": 3.0},
+    "decoder, half of the start": {"trained": "decoder", "kept": 0.5},
+    "decoder, 8 cached views": {"trained": "decoder", "precision": "bfloat16"},
 }
 BUDGETS = (10, 25, 50, 100)
 HEAD = {"hc18": 1, "psfhs": 2}
@@ -124,7 +128,7 @@ def base_network(data: Data, steps: int, file: Path) -> SegmentationNetwork:
         return network.eval()
     config = TrainingConfig(steps=steps, average_decay=0.98)
     fit_network(network, data.samples("hc18", "train"), config)
-    save_file(network.state_dict(), file)
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, file)
     return network
 
 
@@ -142,11 +146,17 @@ def carry_out(
         config = TrainingConfig(steps=steps, average_decay=0.97, seed=run.seed)
     else:
         network = copy.deepcopy(base)
-        config = replace(TrainingConfig.quick(run.seed), trained="all")
+        config = replace(TrainingConfig.quick(run.seed), trained="all", kept=0.0)
     config = replace(config, **WARM_MODES[run.mode])
     began = time.process_time()
     labels = weigh_corrections(network, data.labels(run), config.correction_weight)
-    network = fit_network(network, labels, config)
+    with tempfile.TemporaryDirectory() as folder:
+        features = None
+        if run.mode == "decoder, 8 cached views":
+            features = FeatureCache(Path(folder), network.encoder, config.precision)
+        fit_network(network, labels, config, features=features)
+    if base is not None:
+        keep_start(network, base.state_dict(), config.kept)
     figures = {"step_s": (time.process_time() - began) / config.steps}
     warm = base is not None
     figures["dice"] = validation_dice(network, data.samples(run.data, "test", head_only=warm))

@@ -20,9 +20,9 @@ from lfusion.predictor import Predictor
 from lfusion.predictor.steps import most_probable, native_probabilities
 from lfusion.simulation.pool import HeldOutImage
 from lfusion.training.config import TrainingConfig
+from lfusion.training.curvature import network_curvature
 from lfusion.training.data import Sample
 from lfusion.training.fit import fit_network
-from lfusion.training.train import network_curvature
 from lfusion.uncertainty import (
     Calibration,
     FullCurvature,

@@ -102,16 +102,18 @@ def apply_augmentation(
     return appearance * valid, sector, target, counted
 
 
+def canvas_of(samples: Sequence[Sample]) -> tuple[int, int]:
+    """Return the (height, width) that holds each of the samples."""
+    return max(s.image.shape[-2] for s in samples), max(s.image.shape[-1] for s in samples)
+
+
 def augmented_batch(samples: Sequence[Sample], chance: torch.Generator) -> tuple[Tensor, ...]:
     """Draw and apply one augmentation for each sample, on a canvas that holds the largest.
 
     Returns:
         What `apply_augmentation` returns, stacked.
     """
-    canvas = (
-        max(s.image.shape[-2] for s in samples),
-        max(s.image.shape[-1] for s in samples),
-    )
+    canvas = canvas_of(samples)
     views = [apply_augmentation(s, draw_augmentation(chance), canvas) for s in samples]
     return tuple(torch.stack(parts) for parts in zip(*views, strict=True))
 

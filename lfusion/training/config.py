@@ -46,6 +46,7 @@ class TrainingConfig:
             sees beside φ (distance-aware head); 0 for the plain head, 24 is a good number.
         correction_weight: what a pixel counts in a warm start where its label contradicts the
             starting checkpoint; any other counts 1.
+        kept: share of the starting checkpoint's weights in the result of a warm start.
         semi_supervised: weight, once risen, of what the images without labels say; 0 leaves them
             out, else `SEMI_SUPERVISED_WEIGHT`.
         seed: of everything random.
@@ -71,6 +72,7 @@ class TrainingConfig:
     reference: bool = True
     distance_features: int = 0
     correction_weight: float = 1.0
+    kept: float = 0.0
     semi_supervised: float = 0.0
     seed: int = 0
 
@@ -86,13 +88,15 @@ class TrainingConfig:
     def quick(cls, seed: int = 0) -> TrainingConfig:
         """Return the preset for a warm start from a handful of corrections.
 
-        The encoder stands still: `docs/evidence/retraining.md` says what that costs and saves.
+        The encoder stands still, and half of the start is kept, so that nothing is forgotten:
+        `docs/evidence/retraining.md` says what that costs and saves.
         """
         return cls(
             steps=60,
             batch_size=4,
             learning_rate=2e-4,
             trained="decoder",
+            kept=0.5,
             average_decay=0.95,
             validate_every=60,
             seed=seed,

@@ -1,11 +1,12 @@
-"""What a training takes from corrections: which pixels were wrong, and which labels are new."""
+"""What a warm start takes from corrections, and what it keeps of its starting checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from lfusion.model import SegmentationNetwork
 from lfusion.model.input import resample
@@ -61,3 +62,23 @@ def favour_new(samples: Sequence[Sample], new: Collection[str]) -> list[Sample]:
         return list(samples)
     share = min((len(samples) - count) / count, MOST_OFTEN)
     return [replace(s, share=share) if s.id in new else s for s in samples]
+
+
+@torch.no_grad()
+def keep_start(network: SegmentationNetwork, start: Mapping[str, Tensor], share: float) -> None:
+    """Move the weights back towards those that the training began with.
+
+    Most of what was learned is kept and most of what was forgotten comes back, because along the
+    way between the two the loss of the earlier images rises late.
+
+    Args:
+        network: trained; changed in place.
+        start: weights before the training.
+        share: of the way back; 0 changes nothing.
+
+    Source:
+        WiSE-FT, Wortsman et al., CVPR 2022, arXiv 2109.01903.
+    """
+    for name, weight in network.state_dict().items():
+        if weight.is_floating_point():
+            weight.lerp_(start[name].to(weight), share)

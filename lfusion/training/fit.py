@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lfusion.errors import TrainingError, TrainingStopped
 from lfusion.model import SegmentationNetwork
 from lfusion.model.encoders import has_placeholder_norms, recenter_batch_norm
-from lfusion.training.augment import augmented_batch
+from lfusion.training.augment import augmented_batch, canvas_of
+from lfusion.training.cached_features import FeatureCache, repeated_views
 from lfusion.training.config import TrainingConfig, TrainingProgress
 from lfusion.training.data import Sample, collate, shuffled_batches, to_grid
 from lfusion.training.lora import low_rank_adapters
@@ -51,6 +52,7 @@ def fit_network(
     *,
     validation: Sequence[Sample] = (),
     unlabelled: Sequence[Sample] = (),
+    features: FeatureCache | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> SegmentationNetwork:
@@ -64,6 +66,8 @@ def fit_network(
         config: hyperparameters.
         validation: samples for early stopping; without them the last weights are taken.
         unlabelled: further samples, without targets, for `config.semi_supervised`.
+        features: of an encoder that stands still by `config.trained`; each sample is then seen in
+            a few views only.
         on_progress: called after each step.
         should_stop: asked before each step.
 
@@ -74,7 +78,7 @@ def fit_network(
     torch.manual_seed(config.seed)  # dropout and adapters know no generator of their own
     adapters = low_rank_adapters(network.encoder, config.lora_rank)
     with standing_still(network, config.trained), adapters:
-        _fit(network, samples, config, validation, unlabelled, on_progress, should_stop)
+        _fit(network, samples, config, validation, unlabelled, features, on_progress, should_stop)
     return network.eval()
 
 
@@ -84,6 +88,7 @@ def _fit(
     config: TrainingConfig,
     validation: Sequence[Sample],
     unlabelled: Sequence[Sample],
+    features: FeatureCache | None,
     on_progress: OnProgress | None,
     should_stop: ShouldStop | None,
 ) -> None:
@@ -97,7 +102,7 @@ def _fit(
     teaching = None
     if config.semi_supervised and unlabelled:
         teaching = CrossTeaching(network, average, unlabelled, config)
-    losses = _descend(network, samples, config, teaching)
+    losses = _descend(network, samples, config, teaching, features)
     with _flushed_denormals():
         for step in range(1, config.steps + 1):
             if should_stop is not None and should_stop():
@@ -130,6 +135,7 @@ def _descend(
     samples: Sequence[Sample],
     config: TrainingConfig,
     teaching: CrossTeaching | None,
+    features: FeatureCache | None,
 ) -> Iterator[float]:
     """Take one optimiser step per value asked for, the loss before the step."""
     device = next(network.parameters()).device
@@ -137,10 +143,15 @@ def _descend(
     noise = torch.Generator(device).manual_seed(config.seed)
     others = [] if teaching is None else list(teaching.second.parameters())
     optimizer, schedule = optimizer_of(network, config, others)
+    canvas = canvas_of(samples)
     network.train()
     for step, chosen in enumerate(shuffled_batches(samples, config.batch_size, chance), start=1):
-        batch = [x.to(device) for x in augmented_batch(chosen, chance)]
-        loss = _loss(network, batch, config, noise, teaching)
+        views = (
+            augmented_batch(chosen, chance)
+            if features is None
+            else repeated_views(chosen, canvas, chance)
+        )
+        loss = _loss(network, [x.to(device) for x in views], config, noise, teaching, features)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -178,12 +189,13 @@ def _loss(
     config: TrainingConfig,
     noise: torch.Generator,
     teaching: CrossTeaching | None,
+    cache: FeatureCache | None,
 ) -> Tensor:
     image, sector, target, valid = batch
     sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
     reduced = config.precision == "bfloat16"
     with torch.autocast(image.device.type, torch.bfloat16, enabled=reduced):
-        pyramid = network.encode(image)
+        pyramid = network.encode(image) if cache is None else cache.encode(network, image)
         features = network.decode(pyramid, network.grid(image))
     distribution = network.head(features.float(), sector)
     loss = ssn_loss(distribution, target, valid, config.ssn_samples, noise) + soft_dice_loss(

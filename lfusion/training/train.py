@@ -15,7 +15,6 @@ from lfusion import __version__
 from lfusion.checkpoint import (
     Checkpoint,
     Fingerprint,
-    Reference,
     head_weight,
     round_to_storage,
 )
@@ -27,24 +26,22 @@ from lfusion.model import (
     build_encoder,
     load_encoder_weights,
 )
-from lfusion.model.input import InputSpec, resample
-from lfusion.model.reference import appearance_of
+from lfusion.model.input import InputSpec
 from lfusion.predictor import choose_device
+from lfusion.training.cached_features import FeatureCache
 from lfusion.training.calibrate import calibrate
-from lfusion.training.config import TrainingConfig, TrainingProgress
-from lfusion.training.corrections import favour_new, weigh_corrections
-from lfusion.training.data import Sample, load_samples, load_unlabelled, to_grid
+from lfusion.training.config import TrainingConfig
+from lfusion.training.corrections import favour_new, keep_start, weigh_corrections
+from lfusion.training.curvature import looks_of, network_curvature
+from lfusion.training.data import Sample, load_samples, load_unlabelled
 from lfusion.training.fit import OnProgress, ShouldStop, fit_network
 from lfusion.training.reference import fit_reference, reference_of
 from lfusion.uncertainty import (
     Calibration,
     FullCurvature,
     LastLayerLaplace,
-    expected_curvature,
     fit_prior_precision,
-    full_ggn,
 )
-from lfusion.uncertainty.curvature import CURVATURE_SAMPLES
 
 
 def train(
@@ -54,6 +51,7 @@ def train(
     start: Checkpoint | None = None,
     validation: Dataset | None = None,
     new: Collection[str] = (),
+    cache: Path | None = None,
     not_annotated: Mapping[str, Collection[int]] | None = None,
     encoder_weights: Path | Literal["hub"] | None = None,
     on_progress: OnProgress | None = None,
@@ -72,6 +70,7 @@ def train(
             it; otherwise the temperature is 1, and the usual range of the scores is that of the
             training images.
         new: ids of the images that `start` has not learned from; they are drawn more often.
+        cache: folder that keeps what an encoder that stands still says.
         not_annotated: image id → numbers of the classes that nobody looked for in it: there they
             may be anywhere on the background of its mask.
         encoder_weights: local file with pretrained weights for a new network, or "hub" to fetch
@@ -113,9 +112,12 @@ def train(
         config,
         validation=held_out,
         unlabelled=load_unlabelled(dataset, spec, network.stride) if config.semi_supervised else [],
+        features=_features(network, config, cache),
         on_progress=on_progress,
         should_stop=should_stop,
     )
+    if start is not None:
+        keep_start(network, start.network.state_dict(), config.kept)
     round_to_storage(network)
     report = on_progress or (lambda _: None)
     reference, count = (None, config.distance_features)
@@ -123,7 +125,7 @@ def train(
         reference, count = start.reference, start.distance_features
     elif frozen is not None:
         reference = fit_reference(frozen, dataset.labelled().cases, config.seed, report)
-    looks = _looks(dataset, reference, count)
+    looks = looks_of(dataset, reference, count)
     own = network_curvature(network, samples, config.seed, report, looks)
     inherited = _inherited(start)
     ggn = own if inherited is None else inherited + own
@@ -150,6 +152,14 @@ def train(
         return checkpoint
     normal = (validation if held_out and validation is not None else dataset).labelled()
     return calibrate(checkpoint, normal.cases, report, held_out=bool(held_out), device=device)
+
+
+def _features(
+    network: SegmentationNetwork, config: TrainingConfig, folder: Path | None
+) -> FeatureCache | None:
+    if folder is None or config.trained == "all":
+        return None
+    return FeatureCache(folder, network.encoder, config.precision)
 
 
 def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]:
@@ -204,52 +214,6 @@ def _inherited(start: Checkpoint | None) -> Tensor | None:
     if start is None:
         return None
     return start.posterior.ggn if start.inherited_ggn is None else start.inherited_ggn
-
-
-@torch.inference_mode()
-def network_curvature(
-    network: SegmentationNetwork,
-    samples: Sequence[Sample],
-    seed: int,
-    report: OnProgress,
-    looks: Sequence[Tensor] = (),
-) -> Tensor:
-    """Return the SSN-averaged GGN over the ultrasound sectors of the samples, float64, CPU.
-
-    Args:
-        network: trained.
-        samples: to sum over.
-        seed: of the logit samples.
-        report: called after each image.
-        looks: of each sample, the coarse appearance features of a distance-aware head.
-    """
-    device = next(network.parameters()).device
-    noise = torch.Generator(device).manual_seed(seed)
-    total: Tensor | None = None
-    for step, sample in enumerate(samples, start=1):
-        sector = to_grid(sample.sector[None].to(device), network.stride)
-        image = sample.image[None].to(device)
-        features = network.features(image)
-        logits = network.head(features, sector).sample(CURVATURE_SAMPLES, noise)
-        if looks:
-            look = resample(looks[step - 1].to(features), network.grid(image))
-            features = torch.cat((features, look), 1)
-        ggn = full_ggn(features, expected_curvature(logits), sector).cpu()
-        total = ggn if total is None else total + ggn
-        report(TrainingProgress("posterior", step, len(samples)))
-    assert total is not None
-    return total
-
-
-def _looks(dataset: Dataset, reference: Reference | None, count: int) -> list[Tensor]:
-    """Return what a distance-aware head appends to φ, coarse; nothing for a plain head."""
-    if reference is None or not count:
-        return []
-    encoder = reference.encoder
-    return [
-        reference.distance_features(appearance_of(encoder, case.read()), count)
-        for case in dataset.labelled()
-    ]
 
 
 def fingerprint(dataset: Dataset) -> str:

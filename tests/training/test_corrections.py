@@ -11,8 +11,9 @@ import torch
 
 from lfusion.checkpoint import Checkpoint
 from lfusion.image import Dataset
+from lfusion.model import SegmentationNetwork
 from lfusion.training.augment import apply_augmentation, draw_augmentation
-from lfusion.training.corrections import MOST_OFTEN, favour_new, weigh_corrections
+from lfusion.training.corrections import MOST_OFTEN, favour_new, keep_start, weigh_corrections
 from lfusion.training.data import Sample, load_samples, shuffled_batches
 
 
@@ -72,3 +73,13 @@ def test_new_labels_are_half_of_what_is_drawn(
 def test_without_new_labels_each_is_drawn_alike(samples: list[Sample]) -> None:
     assert all(s.share == 1 for s in favour_new(samples, {"another"}))
     assert all(s.share == 1 for s in favour_new(samples, {s.id for s in samples}))
+
+
+def test_of_the_start_the_share_is_kept(start: Checkpoint) -> None:
+    network = SegmentationNetwork(start.network.config)
+    begun = {k: torch.full_like(v, 2) for k, v in network.state_dict().items()}
+    for weight in network.state_dict().values():
+        weight.fill_(6)
+    keep_start(network, begun, 0.25)
+    state = network.state_dict()
+    assert all((v == (5 if v.is_floating_point() else 6)).all() for v in state.values())
