@@ -212,9 +212,9 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     parser.add_argument("--seeds", type=int, default=2, help="of warm starts")
     parser.add_argument("--cold-seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=150, help="of a cold start")
+    parser.add_argument("--steps", type=int, default=100, help="of a cold start")
     parser.add_argument("--base-steps", type=int, default=400)
-    parser.add_argument("--test", type=int, default=60, help="test images measured")
+    parser.add_argument("--test", type=int, default=50, help="test images measured")
     arguments = parser.parse_args()
     data, console = Data(arguments.shared, arguments.test), Console()
     lines = arguments.results.read_text().splitlines() if arguments.results.is_file() else []

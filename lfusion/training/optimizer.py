@@ -62,7 +62,8 @@ def optimizer_of(
         optimizer,
         max_lr=[rate for _, rate in trained],
         total_steps=config.steps,
-        pct_start=0.1,
+        # torch divides by the length of the rise less one: by zero where that is one step
+        pct_start=0.11 if config.steps == 10 else 0.1,
         cycle_momentum=False,
         final_div_factor=100,
     )

@@ -15,6 +15,7 @@ from lfusion.training import TrainingConfig, TrainingProgress
 from lfusion.training.config import Precision, Trained
 from lfusion.training.data import Sample, load_samples
 from lfusion.training.fit import fit_network
+from lfusion.training.optimizer import optimizer_of
 
 CONFIG = TrainingConfig(steps=3, batch_size=2, learning_rate=1e-2, ssn_samples=4, average_decay=0.5)
 
@@ -45,6 +46,16 @@ def test_only_what_is_trained_moves(samples: list[Sample]) -> None:
     assert _moved(samples, "last_block") == {
         k for k in decoder if not k.startswith("decoder.blocks.0")
     }
+
+
+def test_any_number_of_steps_has_a_schedule() -> None:
+    for steps in range(1, 31):
+        optimizer, schedule = optimizer_of(_network(), replace(CONFIG, steps=steps))
+        for _ in range(steps - 1):
+            optimizer.step()
+            schedule.step()
+        rates = [group["lr"] for group in optimizer.param_groups]
+        assert all(0 < rate <= CONFIG.learning_rate * 1.001 for rate in rates), steps
 
 
 def test_adapters_are_for_an_encoder_that_is_trained() -> None:
