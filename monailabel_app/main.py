@@ -1,12 +1,15 @@
 """The MONAI Label app: `monailabel start_server --app monailabel_app --studies DIR`.
 
 `--conf checkpoint FILE` serves another model than the shipped one, `--conf state
-DIR` keeps retrained models elsewhere than in `STUDIES/.lfusion`. MONAI Label
+DIR` keeps retrained models elsewhere than in `STUDIES/.lfusion`, `--conf labels
+'["NAME", ...]'` names the structures to label. MONAI Label
 loads this file by its path, in the server and in its training process.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,10 +51,16 @@ from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.strategies import QueueStrategy
+from monailabel_app.lib.structures import agreed_structures, start_checkpoint
 from monailabel_app.lib.tokens import Role
 from monailabel_app.lib.train import Retraining
 from monailabel_app.lib.training_state import TrainingRecord
 from monailabel_app.lib.why import ORDERS
+
+logger = logging.getLogger(__name__)
+
+COLD_START = "typiclust"
+"""The strategy that needs no model that works."""
 
 STATE_FOLDER = ".lfusion"
 """In the studies folder: hidden, so that no scan takes a model file for an image."""
@@ -65,14 +74,16 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
     Args:
         app_dir: Folder of this file.
         studies: Folder of the images, or a DICOMweb address.
-        conf: `checkpoint` and `state`, see above; `train_after`, see `AutomaticTraining`.
+        conf: `checkpoint`, `state` and `labels`, see above; `train_after`, see `AutomaticTraining`.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, str]) -> None:
         self._state = _state_folder(studies, conf)
         checkpoint = conf.get("checkpoint")
         base = Path(checkpoint) if checkpoint else default_checkpoint_path()
-        self.served = ServedModel(base, self._state)
+        names = agreed_structures(json.loads(conf.get("labels", "[]")), self._state)
+        self.served = ServedModel(start_checkpoint(base, names, self._state), self._state)
+        self.served.take_on(names)
         self.training = TrainingJobs(self.served, self._state, self._training_ended)
         self.automatic = AutomaticTraining(self.training, int(conf.get("train_after", 0)))
         self._fixed: tuple[str | None, dict[str, Any]] = (None, {})
@@ -88,6 +99,12 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         # Strategies ask for missing scores themselves; MONAI Label would start
         # a process per method for every next sample.
         self._auto_update_scoring = False
+        if unlearned := self.served.unlearned():
+            logger.warning(
+                "the model has not learned %s yet: label a few images in the order of typiclust, "
+                "then train",
+                ", ".join(unlearned),
+            )
 
     def init_datastore(self) -> Datastore:
         """A folder of images; of a DICOMweb address the folder that mirrors it."""
@@ -135,8 +152,11 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         }
 
     def strategies(self) -> dict[str, Strategy]:
-        """The strategies by name, the default first."""
-        return dict(self._strategies)
+        """The strategies by name, the default first: `typiclust` while nothing is learned."""
+        known = dict(self._strategies)
+        if len(self.served.unlearned()) < len(self.served.labels()):
+            return known
+        return {COLD_START: known.pop(COLD_START), **known}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """One run computes all scores; it carries the name of the default strategy."""
@@ -194,6 +214,8 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         built_for, fixed = self._fixed
         if built_for != checkpoint_id:
             fixed = super().info()
+            order = list(self.strategies())
+            fixed["strategies"] = {name: fixed["strategies"][name] for name in order}
             self._fixed = (checkpoint_id, fixed)
         return fixed
 
@@ -215,7 +237,8 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
             lease_seconds=LEASE_SECONDS,
             interactive=offered(INTERACTIVE_MODEL),
             counterfactual=offered(COUNTERFACTUAL_MODEL),
-            strategies=tuple(self._strategies),
+            strategies=tuple(self.strategies()),
+            unlearned=self.served.unlearned(),
             role=role,
         )
 

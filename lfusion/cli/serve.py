@@ -38,6 +38,13 @@ def serve(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Model to start from, instead of the shipped one.")
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Structure to label, once for each in the order of their class numbers; the model "
+            "learns those that it does not know from your labels. Kept for the next start."
+        ),
+    ] = None,
     app_state: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +82,8 @@ def serve(
     Checkpoint.load(checkpoint or default_checkpoint_path())
     state = (app_state or Path(studies) / ".lfusion").resolve()
     conf: dict[str, Any] = {"state": str(state), "max_upload_mib": max_upload_mib}
+    if label:
+        conf["labels"] = json.dumps(label)
     if train_after:
         conf["train_after"] = str(train_after)
     if token_file is not None:

@@ -80,6 +80,7 @@ class InferResult(Message):
         areas: Area of each structure (`lfusion.measurement.Area.as_dict`).
         pixel_size_mm: Size of a pixel along (row, column), or None when unknown.
         checkpoint_id: Which checkpoint predicted this.
+        unlearned: Structures that no label has shown it yet, of which the mask holds nothing.
         maps: Datastore tag by map name (nats, float32, native pixels); empty
             when the image is not in the datastore, so that nothing was stored.
         abnormality: How unusual the image is; None when the checkpoint is not calibrated for it.
@@ -95,6 +96,7 @@ class InferResult(Message):
     areas: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pixel_size_mm: tuple[float, float] | None
     checkpoint_id: str
+    unlearned: list[str] = Field(default_factory=list)
     maps: dict[str, str]
     abnormality: Abnormality | None = None
     regions: list[UnusualRegion] = Field(default_factory=list)

@@ -22,6 +22,7 @@ class Capabilities(Message):
         interactive: Infer model that follows clicks, or None.
         counterfactual: Infer model that returns alternatives, or None.
         strategies: Names that `POST /activelearning/{strategy}` takes, the default first.
+        unlearned: Structures that no label has shown the model yet; their masks are empty.
         role: What the caller may do: `admin` also trains and changes the model.
     """
 
@@ -34,6 +35,7 @@ class Capabilities(Message):
     interactive: str | None = None
     counterfactual: str | None = None
     strategies: tuple[str, ...]
+    unlearned: tuple[str, ...] = ()
     role: Literal["annotator", "admin"] = "admin"
 
 

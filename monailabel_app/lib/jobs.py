@@ -21,15 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from pydantic import TypeAdapter, ValidationError
 
 from lfusion.protocol import MODEL_NAME
 from monailabel_app.lib.errors import ConflictError, RequestError
 from monailabel_app.lib.modes import training_settings
+from monailabel_app.lib.names import STRUCTURES_KEY
 from monailabel_app.lib.retraining import OrderedLabel, TrainingOrder, carry_out
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.training_state import TrainingRecord, TrainingState
 
 logger = logging.getLogger(__name__)
+
+_STRUCTURES = TypeAdapter(dict[str, int])
 
 STOP_SECONDS = 2.0
 """From the signal to the end of the process; the kernel needs milliseconds."""
@@ -207,9 +211,23 @@ def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabe
         label = datastore.get_label_uri(image_id, tag)
         image = datastore.get_image_uri(image_id)
         if label and image:
-            info = datastore.get_label_info(image_id, tag).get("label_info")
-            new = Path(label).stat().st_mtime >= since
+            info = datastore.get_label_info(image_id, tag)
             labels.append(
-                OrderedLabel(id=image_id, image=image, label=label, label_info=info, new=new)
+                OrderedLabel(
+                    id=image_id,
+                    image=image,
+                    label=label,
+                    label_info=info.get("label_info"),
+                    structures=_structures(info.get(STRUCTURES_KEY)),
+                    new=Path(label).stat().st_mtime >= since,
+                )
             )
     return labels
+
+
+def _structures(kept: object) -> dict[str, int] | None:
+    """Class number by name as it was kept with a label, None for anything else."""
+    try:
+        return _STRUCTURES.validate_python(kept)
+    except ValidationError:
+        return None

@@ -30,12 +30,22 @@ class Mode:
     config: TrainingConfig
     val_split: float = 0.0
 
-    def config_of(self, steps: int) -> TrainingConfig:
-        """Return the configuration of a training of so many steps on this machine."""
+    def config_of(self, steps: int, *, first: bool = False) -> TrainingConfig:
+        """Return the configuration of a training on this machine.
+
+        Args:
+            steps: Optimiser steps; the mode's own number is left to the configuration.
+            first: Whether it has a structure to learn from nothing: a few small steps are not
+                enough for that.
+        """
+        config = self.config
+        if first and config.steps < TrainingConfig.first().steps:
+            config = TrainingConfig.first()
+            steps = config.steps if steps == self.config.steps else steps
         return replace(
-            self.config,
+            config,
             steps=steps,
-            validate_every=min(self.config.validate_every, max(1, steps // 4)),
+            validate_every=min(config.validate_every, max(1, steps // 4)),
             precision=_precision(),
         )
 

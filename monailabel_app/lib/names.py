@@ -15,6 +15,9 @@ from monailabel_app.lib.errors import InvalidNameError
 MAX_NAME = 200
 """Characters; leaves room for suffixes within the 255 bytes of common file systems."""
 
+STRUCTURES_KEY = "structures"
+"""In the info of a label: class number by name of what could be drawn when it was saved."""
+
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SEPARATORS = frozenset('/\\:*?"<>|')
 

@@ -34,6 +34,7 @@ from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.modes import MODES
 from monailabel_app.lib.progress import ProgressWriter
 from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.structures import as_label_info, drawn_in, not_looked_for
 from monailabel_app.lib.training_state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class OrderedLabel(BaseModel):
         image: Image file.
         label: Label file.
         label_info: Names of the segments as saved with the label, or whatever else is there.
+        structures: Class number by name of what could be drawn when it was saved; None when that
+            is not known.
         new: Whether the served checkpoint has not learned from it.
     """
 
@@ -63,6 +66,7 @@ class OrderedLabel(BaseModel):
     image: Path
     label: Path
     label_info: Any = None
+    structures: dict[str, int] | None = None
     new: bool = True
 
 
@@ -139,18 +143,22 @@ def _train(order: TrainingOrder, served: ServedModel, progress: ProgressWriter) 
         if len(held_out) == len(cases):
             held_out = []
         learned = [case for case in cases if case not in held_out]
-        config = mode.config_of(order.steps)
+        offered = {label.id: label.structures for label in order.labels}
+        unlearned = {start.labels[name] for name in start.unlearned}
+        config = mode.config_of(order.steps, first=bool(unlearned & drawn_in(learned)))
         trained = train(
             _dataset(learned, start.labels),
             config,
             start=start,
             validation=_dataset(held_out, start.labels) if held_out else None,
             new=[label.id for label in order.labels if label.new and order.mode == "quick"],
+            not_annotated=not_looked_for(learned, offered, start.labels),
+            cache=progress.state.folder / "features",
             on_progress=progress.report,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if len(held_out) < MIN_CALIBRATION_IMAGES:
+    if len(held_out) < MIN_CALIBRATION_IMAGES and start.calibration.held_out:
         return replace(trained, calibration=start.calibration)
     return trained
 
@@ -175,7 +183,8 @@ def collect_cases(
         case = Case(id=label.id, image_path=label.image, mask_path=folder / f"{number:06}.png")
         try:
             frames = read_frame_count(label.image)
-            mask = read_label(label.label, label.label_info, labels, frames)
+            names = label.label_info or as_label_info(label.structures or {})
+            mask = read_label(label.label, names, labels, frames)
             write_mask(folder / f"{number:06}.png", mask)
             case.read_mask()
         except LFusionError as error:

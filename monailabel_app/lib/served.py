@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from filelock import FileLock
 from pydantic import BaseModel, Field, ValidationError
 
 from lfusion import predictor
-from lfusion.checkpoint import Checkpoint
+from lfusion.checkpoint import Checkpoint, with_structures
 from lfusion.errors import CheckpointError
 from lfusion.image.write import atomic_path
 from lfusion.predictor import Predictor
 from monailabel_app.lib.errors import ConflictError
+from monailabel_app.lib.structures import numbered
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,36 @@ class ServedModel:
     def labels(self) -> Mapping[str, int]:
         """Class number by name of the served checkpoint."""
         return self.predictor().labels
+
+    def unlearned(self) -> tuple[str, ...]:
+        """Structures of the served checkpoint that no label has shown it yet."""
+        return self.predictor().checkpoint.unlearned
+
+    def take_on(self, names: Sequence[str]) -> None:
+        """Serve the same model for these structures, if it was published for others.
+
+        What it learned stays, and so does the time when it did. The way back leads to the first
+        checkpoint, which has these structures too.
+
+        Args:
+            names: In the order of their class numbers; none to leave it as it is.
+
+        Raises:
+            CheckpointError: The served checkpoint cannot be used.
+        """
+        with self._changing() as pointer:
+            name = pointer.files[-1]
+            if not names or name is None:
+                return
+            known = Checkpoint.load(self._file(name))
+            made = with_structures(known, numbered(names))
+            if made is known:
+                return
+            time_ns = self._file(name).stat().st_mtime_ns
+            file = f"{made.id}.safetensors"
+            made.save(self._models / file)
+            os.utime(self._models / file, ns=(time_ns, time_ns))
+            self._point([None, file])
 
     def publish(self, checkpoint: Checkpoint) -> str:
         """Serve a new checkpoint from now on; the one before is kept.

@@ -85,6 +85,9 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
             status = self._scoring.status
             progress = f" Scoring goes on ({status.done} of {status.total} images)."
             why = why.model_copy(update={"sentence": why.sentence + progress})
+        if unlearned := self._served.unlearned():
+            known = f" The model has not learned {', '.join(unlearned)} yet."
+            why = why.model_copy(update={"sentence": why.sentence + known})
         answer = {
             "id": offer.id,
             "pool": offer.pool,

@@ -17,7 +17,7 @@ from monailabel_app.lib.datastore.journal import LabelEntry
 from monailabel_app.lib.datastore.ledger import FINAL, Ledger, current_label, number_of, put_label
 from monailabel_app.lib.errors import LabelError, StorageError, UnknownNameError
 from monailabel_app.lib.labels import read_label
-from monailabel_app.lib.names import check_tag
+from monailabel_app.lib.names import STRUCTURES_KEY, check_tag
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,14 @@ class LabelSaver:
         self._labels = labels
 
     def save(
-        self, image_id: str, source: Path, tag: str, submission: Submission, author: str | None
+        self,
+        image_id: str,
+        source: Path,
+        tag: str,
+        submission: Submission,
+        author: str | None,
+        *,
+        offered: bool = True,
     ) -> SavedLabel:
         """Make a file the label of an image; what was its label before is kept as a version.
 
@@ -46,6 +53,8 @@ class LabelSaver:
             tag: Which of its labels.
             submission: What the client says about it.
             author: User name, or None without authentication.
+            offered: Whether all structures of the model could be drawn when it was made; else it
+                is not known which.
 
         Returns:
             What the client is told; by then all of it is on disk.
@@ -67,7 +76,8 @@ class LabelSaver:
         try:
             staged = self._folder.stage(source)
             try:
-                return self._put(image_id, staged, tag, submission, author)
+                structures = dict(self._labels()) if offered else None
+                return self._put(image_id, staged, tag, submission, author, structures)
             finally:
                 staged.path.unlink(missing_ok=True)
         except (OSError, sqlite3.OperationalError) as error:
@@ -115,6 +125,30 @@ class LabelSaver:
             ).fetchall()
         return [LabelVersion(**dict(one), current=one["version"] == current) for one in found]
 
+    def version_file(self, image_id: str, version: int) -> Path:
+        """The file of one version of the final label of an image.
+
+        Raises:
+            UnknownNameError: There is no such version, or its file is gone.
+        """
+        with self._ledger.index.read() as db:
+            row = current_label(db, image_id, FINAL)
+            kept = db.execute(
+                "SELECT suffix FROM versions JOIN images ON image = number "
+                "WHERE id = ? AND tag = ? AND versions.version = ?",
+                (image_id, FINAL, version),
+            ).fetchone()
+        if row is not None and row["version"] == version:
+            file = self._folder.label(FINAL, row["file"])
+        elif kept is not None:
+            file = self._folder.version(image_id, FINAL, version, kept["suffix"])
+        if kept is None or not file.is_file():
+            raise UnknownNameError(
+                f"image {image_id[:80]!r} has no version {version} of its label; GET /versions "
+                "lists them"
+            )
+        return file
+
     def _check(self, label: Path, image: Path, submission: Submission) -> None:
         """Refuse a label that could not be learned from."""
         frames = read_frame_count(image)
@@ -134,6 +168,7 @@ class LabelSaver:
         tag: str,
         submission: Submission,
         author: str | None,
+        structures: Mapping[str, int] | None,
     ) -> SavedLabel:
         """Number the version and carry it out."""
         with self._ledger.writing() as db:
@@ -160,7 +195,7 @@ class LabelSaver:
                 base_version=submission.base_version,
                 conflict_with=current if stale and current else None,
                 key=submission.idempotency_key,
-                info=_kept_info(submission, author),
+                info={**_kept_info(submission, author), STRUCTURES_KEY: structures},
             )
             kept = self._folder.version(image_id, tag, entry.version, entry.suffix)
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from monailabel_app.lib.datastore.imported import import_stock_index
 from monailabel_app.lib.datastore.journal import AsideEntry, ImageEntry, ImageRemoved, LabelRemoved
 from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of
 from monailabel_app.lib.datastore.listing import image_row
+from monailabel_app.lib.datastore.masks import import_masks
 from monailabel_app.lib.datastore.reader import StudiesReader, tag_text
 from monailabel_app.lib.datastore.reconcile import Reconciler
 from monailabel_app.lib.datastore.saving import LabelSaver
@@ -60,6 +61,7 @@ class StudiesDatastore(StudiesReader):
         self.ledger.recover()
         import_stock_index(self.ledger)
         self.refresh()
+        import_masks(self.ledger, self.saver)
         status = self.status()
         logger.info("%d images, %d of them labelled", status["total"], status["completed"])
         if auto_reload:

@@ -137,6 +137,7 @@ class FrameInfer(InferTask):  # type: ignore[misc]  # MONAI Label has no types
             "biometry": None if answered.biometry is None else answered.biometry.as_dict(),
             "pixel_size_mm": main.image.pixel_size_mm,
             "checkpoint_id": predictor.checkpoint_id,
+            "unlearned": list(predictor.checkpoint.unlearned),
             "maps": {},
             "latencies": Latencies(
                 read=read - begin,

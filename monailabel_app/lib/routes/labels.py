@@ -54,9 +54,13 @@ def save_label(
 
 
 @router.get("/datastore/label")
-def download_label(user: AnyUser, label: str, tag: str) -> FileResponse:
-    """The file of a label or map."""
-    return file_answer(_label_file(label, tag))
+def download_label(user: AnyUser, label: str, tag: str, version: int | None = None) -> FileResponse:
+    """The file of a label or map; of a final label also an older version."""
+    if version is None:
+        return file_answer(_label_file(label, tag))
+    if tag != DefaultLabelTag.FINAL:
+        raise RequestError(f"expected the tag final for a version of a label; got {tag[:80]!r}")
+    return file_answer(app_instance().datastore().saver.version_file(label, version))
 
 
 @router.head("/datastore/label")
