@@ -19,7 +19,7 @@ from lfusion.types import LabelMap
 if TYPE_CHECKING:
     from lfusion.predictor import Prediction, Predictor
 
-SUSPECT = 0.1
+SUSPECT = 0.25
 """Score from which a mask is worth a second look; docs/evidence/audit.md says what it finds."""
 
 

@@ -1,10 +1,10 @@
 """Where a model contradicts a mask and is sure of it.
 
 With ŷ the model's class of a pixel, y that of the mask and p the calibrated predictive, a pixel
-contradicts the mask by the logarithm of the odds, ln p(ŷ) − ln p(y). Only what is said with
-confidence counts: odds of at least 19 to 1 and an epistemic uncertainty that is usual. Summed over
-the pixels that count, per pixel of the structures, it is the score of an image: no unit of length
-is in it, so large and small images and structures compare.
+contradicts the mask by the logarithm of the odds, ln p(ŷ) − ln p(y): little where it is not sure.
+Where its epistemic uncertainty is unusual nothing counts. Summed, per pixel of the structures, it
+is the score of an image: no unit of length is in it, so large and small images and structures
+compare. Regions are where the odds are high.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from skimage.measure import label, regionprops
 
 from lfusion.types import BoolMap, FloatMap, LabelMap, Probabilities
 
-ODDS = 19.0
-"""What the model must give for its class against the mask's: 95 to 5."""
+ODDS = 4.0
+"""From what the model gives for its class against the mask's on, a pixel is in a region: 80 to 20.
+The score has no such step: it would be 0 for a model that is seldom sure (docs/evidence/audit.md).
+"""
 
 DOUBT = 0.01
 """Share of a uniform guess that is mixed into the predictive, so that no pixel counts without end:
@@ -81,7 +83,7 @@ class Contradiction:
 
     Attributes:
         score: nats per pixel of the structures in either mask; 0 when both are empty.
-        where: [H, W], the pixels that count.
+        where: [H, W], the pixels of regions and specks.
         regions: connected ones of one kind without specks, the most nats first.
     """
 
@@ -122,10 +124,11 @@ def contradiction(
     """
     model = probabilities.argmax(0).astype(np.uint8)
     nats = log_odds(given, model, probabilities)
-    where = (nats >= math.log(ODDS)) & (epistemic <= highest_epistemic)
+    nats[epistemic > highest_epistemic] = 0.0
+    where = nats >= math.log(ODDS)
     structures = int(((given > 0) | (model > 0)).sum())
     return Contradiction(
-        score=float(nats[where].sum(dtype=np.float64)) / max(structures, 1),
+        score=float(nats.sum(dtype=np.float64)) / max(structures, 1),
         where=where,
         regions=_regions(where, given, model, probabilities.max(0), nats, SPECK * structures),
     )

@@ -76,14 +76,17 @@ def test_touching_regions_of_two_structures_are_two() -> None:
     ]
 
 
-@pytest.mark.parametrize(("odds", "counts"), [(18.0, False), (21.0, True)])
-def test_only_what_the_model_is_sure_of_counts(odds: float, counts: bool) -> None:
+@pytest.mark.parametrize(("odds", "told"), [(3.5, False), (4.5, True)])
+def test_a_region_is_where_the_model_is_sure_and_the_score_knows_no_step(
+    odds: float, told: bool
+) -> None:
     # what is left of the odds once 1 % of a uniform guess is mixed in
     p = (odds / (1 + odds) - 0.005) / 0.99
     head = HEAD * np.float32(p)
     found = judge(np.zeros_like(HEAD), np.stack([1 - head, head]).astype(np.float32))
-    assert (found.score > 0) is counts
-    assert found.where.any() == counts
+    assert found.score == pytest.approx(math.log(odds), rel=1e-3)
+    assert found.where.any() == told
+    assert bool(found.regions) is told
 
 
 def test_where_the_model_knows_little_nothing_counts() -> None:
