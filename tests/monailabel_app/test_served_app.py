@@ -106,6 +106,12 @@ class TestAnnotationLoop:
             trained["progress"]["steps"],
         )
 
+        def ranked_anew() -> bool:
+            status = served.http.get("/scoring/").json()
+            known = (status["status"], status["checkpoint_id"])
+            return known == ("done", trained["progress"]["checkpoint_id"])
+
+        until(ranked_anew)  # nobody asked for it
         after = client.next_sample("epistemic", {})
         assert after["lfusion"]["checkpoint_id"] == trained["progress"]["checkpoint_id"] != before
         assert after["id"] != labelled
