@@ -128,6 +128,7 @@ def pixel_size_of(header: Header) -> PixelSize | None:
     Source: DICOM PS3.3 C.8.5.5 US Region Calibration Module.
 
     Example:
+        >>> from pydicom.dataset import Dataset as Header
         >>> region = Header()
         >>> region.RegionSpatialFormat = region.RegionDataType = 1
         >>> region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
