@@ -96,9 +96,8 @@ def training_settings(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _precision() -> Precision:
     """The lower one where the processor computes with it."""
-    known: Mapping[str, bool] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # an older torch cannot tell
+    # an older torch cannot tell what the processor knows
+    known: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     on_cpu = choose_device("auto").type == "cpu"
     fast = on_cpu and (known.get("avx512_bf16") or known.get("amx_bf16"))
     return "bfloat16" if fast else "float32"
