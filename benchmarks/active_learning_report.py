@@ -108,9 +108,9 @@ def noise_line(records: list[Record]) -> str:
 
 
 def spread(values: NDArray[np.float64]) -> str:
-    """Mean ± standard deviation over the seeds, in %."""
-    deviation = values.std(ddof=1) if len(values) > 1 else math.nan
-    return f"{100 * values.mean():.2f} ± {100 * deviation:.2f}"
+    """Mean ± standard deviation over the seeds, in %; the value of a single one."""
+    mean = f"{100 * values.mean():.2f}"
+    return f"{mean} ± {100 * values.std(ddof=1):.2f}" if len(values) > 1 else mean
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
