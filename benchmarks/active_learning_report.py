@@ -145,6 +145,7 @@ def draw(curves: Curves, path: Path) -> None:
     )
     left.legend(fontsize=8)
     for axis in (left, right):
+        axis.set_xticks(curves.labels)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
