@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from lfusion._optional import require
 from lfusion.cli.console import counting, write_json
-from lfusion.cli.options import CheckpointFile, DataFolder
+from lfusion.cli.options import CheckpointFile, ClassNames, DataFolder
 from lfusion.cli.stages import named
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def audit(
     split: Annotated[
         str | None, typer.Option(help="Only this split of meta.csv; default: all images.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of class 1, 2, ...; instead of labels.json.")
-    ] = None,
+    label: ClassNames = None,
     pictures: Annotated[int, typer.Option(help="Images that the page shows at most.", min=1)] = 24,
     checkpoint: CheckpointFile = None,
 ) -> None:

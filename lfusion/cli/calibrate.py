@@ -10,6 +10,7 @@ import typer
 
 from lfusion._optional import require
 from lfusion.cli.console import BadArgumentError, progress_bar
+from lfusion.cli.options import ClassNames
 from lfusion.cli.stages import read_parts, show_stages
 
 
@@ -26,9 +27,7 @@ def calibrate(
     val_split: Annotated[
         str | None, typer.Option(help="Held-out split to calibrate on; default val.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of class 1, 2, ...; instead of labels.json.")
-    ] = None,
+    label: ClassNames = None,
     encoder_weights: Annotated[
         Path | None,
         typer.Option(help="Pretrained encoder weights, for a checkpoint without a frozen copy."),

@@ -11,14 +11,14 @@ from rich.table import Table
 
 from lfusion._optional import require
 from lfusion.cli.console import progress_bar
-from lfusion.cli.options import DataFolder
+from lfusion.cli.options import ClassNames, DataFolder
+from lfusion.cli.stages import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.progress import Progress
 
-    from lfusion.image import Dataset
     from lfusion.simulation import Curves
 
 
@@ -32,9 +32,7 @@ def simulate(
     start: Annotated[int, typer.Option(help="Labels at the beginning.", min=1)] = 5,
     query: Annotated[int, typer.Option(help="Labels that a round adds.", min=1)] = 5,
     rounds: Annotated[int, typer.Option(help="Trainings, the first one included.", min=2)] = 5,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of class 1, 2, ...; instead of labels.json.")
-    ] = None,
+    label: ClassNames = None,
     pool_split: Annotated[str, typer.Option(help="Split of the images to label.")] = "train",
     test_split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
     encoder_weights: Annotated[
@@ -54,7 +52,7 @@ def simulate(
     from lfusion.training import TrainingConfig
 
     plan = Plan(strategy or ("random", "entropy", "epistemic"), range(seeds), start, query, rounds)
-    pool, held_out = (_named(Dataset.read(data).split(s), label) for s in (pool_split, test_split))
+    pool, held_out = (named(Dataset.read(data).split(s), label) for s in (pool_split, test_split))
     plan.check(len(pool.labelled()))
     config = TrainingConfig(
         input=InputSpec(long_side), steps=steps, batch_size=batch_size, average_decay=0.97
@@ -74,14 +72,6 @@ def simulate(
             ),
         )
     Console().print(_table(Curves.of(simulation.file.read(), start, query)))
-
-
-def _named(dataset: Dataset, names: list[str] | None) -> Dataset:
-    from dataclasses import replace
-
-    if not names:
-        return dataset
-    return replace(dataset, labels={name: number for number, name in enumerate(names, start=1)})
 
 
 def _counter(bar: Progress) -> Callable[[str], Callable[[int, int], None]]:

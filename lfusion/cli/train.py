@@ -11,6 +11,7 @@ import typer
 
 from lfusion._optional import require
 from lfusion.cli.console import BadArgumentError, progress_bar
+from lfusion.cli.options import ClassNames
 from lfusion.cli.stages import read_parts, show_stages
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def train(
     val_split: Annotated[
         str | None, typer.Option(help="Split to stop and calibrate on; default val, if any.")
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="Name of class 1, 2, ...; instead of labels.json.")
-    ] = None,
+    label: ClassNames = None,
     start: Annotated[
         Path | None, typer.Option(help="Checkpoint to go on from; a short warm start.")
     ] = None,

@@ -184,7 +184,7 @@ def _measure(
         nll=negative_log_likelihood(prediction.probabilities, reference),
         brier=brier_score(prediction.probabilities, reference),
         hc_mm=None if biometry is None else biometry.hc_mm,
-        hc_reference_mm=None if biometry is None else _reference_hc(case),
+        hc_reference_mm=None if biometry is None else reference_hc(case),
         hc_refusal=None if biometry is None else biometry.refusal,
         seconds=seconds,
         hc_interval_mm=None if biometry is None else biometry.hc_mm_interval,
@@ -215,8 +215,12 @@ def _boundary_figures(
     }
 
 
-def _reference_hc(case: Case) -> float | None:
-    """The sonographer's HC in mm; None when the data set gives none for this image."""
+def reference_hc(case: Case) -> float | None:
+    """Return the sonographer's HC in mm; None when the data set gives none for this image.
+
+    Raises:
+        DatasetError: it is no positive number.
+    """
     text = case.meta.get(HC_COLUMN, "").strip()
     if not text:
         return None

@@ -15,7 +15,7 @@ from lfusion.biometry import measure_head
 from lfusion.checkpoint import Checkpoint, Fingerprint, head_weight, round_to_storage
 from lfusion.evaluation.metrics import dice
 from lfusion.measurement import HEAD
-from lfusion.model import NetworkConfig, SegmentationNetwork, load_encoder_weights
+from lfusion.model import NetworkConfig, SegmentationNetwork
 from lfusion.predictor import Predictor
 from lfusion.predictor.steps import most_probable, native_probabilities
 from lfusion.simulation.pool import HeldOutImage
@@ -23,6 +23,7 @@ from lfusion.training.config import TrainingConfig
 from lfusion.training.curvature import network_curvature
 from lfusion.training.data import Sample
 from lfusion.training.fit import fit_network
+from lfusion.training.train import new_network
 from lfusion.uncertainty import (
     Calibration,
     FullCurvature,
@@ -61,18 +62,8 @@ class Learner:
         Raises:
             EncoderError: the weights do not fit.
         """
-        described = NetworkConfig(
-            config.encoder,
-            max(labels.values()) + 1,
-            config.feature_dim,
-            config.rank,
-            config.dropout,
-        )
-        torch.manual_seed(config.seed)
-        network = SegmentationNetwork(described)
-        if encoder_weights is not None:
-            load_encoder_weights(network.encoder, encoder_weights)
-        return cls(described, network.state_dict(), config, labels)
+        network = new_network(config, max(labels.values()) + 1, encoder_weights)
+        return cls(network.config, network.state_dict(), config, labels)
 
     def initial(self) -> SegmentationNetwork:
         """Return a network with the initial weights."""

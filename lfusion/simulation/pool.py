@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.errors import DatasetError
+from lfusion.evaluation.evaluate import reference_hc
 from lfusion.image import Case, Dataset, UltrasoundImage
 from lfusion.image.image import Geometry
 from lfusion.model import Encoder, EncoderConfig
@@ -107,14 +108,11 @@ def read_held_out(dataset: Dataset, on_image: OnImage) -> list[HeldOutImage]:
     """Read every labelled image of a data set in native pixels.
 
     Raises:
-        DatasetError: nothing is labelled.
+        DatasetError: nothing is labelled, or a circumference is no positive number.
     """
     cases, images = _labelled(dataset), []
     for number, case in enumerate(cases, start=1):
-        hc = case.meta.get("hc_mm")
-        images.append(
-            HeldOutImage(case.id, case.read(), case.read_mask(), float(hc) if hc else None)
-        )
+        images.append(HeldOutImage(case.id, case.read(), case.read_mask(), reference_hc(case)))
         on_image(number, len(cases))
     return images
 

@@ -185,6 +185,23 @@ def _initial_network(
         network = SegmentationNetwork(start.network.config)
         network.load_state_dict(start.network.state_dict())
         return network, start.input
+    return new_network(config, classes, weights), config.input
+
+
+def new_network(
+    config: TrainingConfig, classes: int, weights: Path | Literal["hub"] | None
+) -> SegmentationNetwork:
+    """Return an untrained network, the same for a seed.
+
+    Args:
+        config: architecture and seed.
+        classes: C, background included.
+        weights: local file with pretrained encoder weights, "hub" to fetch timm's own over the
+            network, or None for random ones.
+
+    Raises:
+        EncoderError: they do not fit or cannot be fetched.
+    """
     torch.manual_seed(config.seed)
     network = SegmentationNetwork(
         NetworkConfig(config.encoder, classes, config.feature_dim, config.rank, config.dropout)
@@ -194,7 +211,7 @@ def _initial_network(
         network.encoder.load_state_dict(fetched.state_dict())
     elif weights is not None:
         load_encoder_weights(network.encoder, weights)
-    return network, config.input
+    return network
 
 
 def _still_unlearned(start: Checkpoint | None, samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,3 +123,15 @@ def test_the_command_refuses_an_unknown_strategy(heads: Path, tmp_path: Path) ->
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "expected strategies among" in result.output
+
+
+def test_a_circumference_that_is_no_number_is_refused_by_name(heads: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(heads, data)
+    table = (data / "meta.csv").read_text().splitlines()
+    table[-1] = table[-1].rsplit(",", 1)[0] + ",wide"
+    (data / "meta.csv").write_text("\n".join(table) + "\n")
+    options = ["--start", "2", "--query", "1", "--rounds", "2", "--long-side", "64"]
+    result = CliRunner().invoke(app, ["simulate", str(data), "--out", str(tmp_path), *options])
+    assert result.exit_code == 2
+    assert "head12: expected a positive hc_mm, got 'wide'" in " ".join(result.output.split())
