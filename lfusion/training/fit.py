@@ -23,6 +23,7 @@ from lfusion.training.data import Sample, collate, shuffled_batches, to_grid
 from lfusion.training.lora import low_rank_adapters
 from lfusion.training.losses import soft_dice_loss, ssn_loss
 from lfusion.training.optimizer import optimizer_of, standing_still
+from lfusion.training.precision import reduced_precision
 from lfusion.training.semi_supervised import CrossTeaching
 
 OnProgress = Callable[[TrainingProgress], None]
@@ -193,8 +194,7 @@ def _loss(
 ) -> Tensor:
     image, sector, target, valid = batch
     sector, target, valid = (to_grid(x, network.stride) for x in (sector, target, valid))
-    reduced = config.precision == "bfloat16"
-    with torch.autocast(image.device.type, torch.bfloat16, enabled=reduced):
+    with reduced_precision(network, config.precision):
         pyramid = network.encode(image) if cache is None else cache.encode(network, image)
         features = network.decode(pyramid, network.grid(image))
     distribution = network.head(features.float(), sector)

@@ -57,6 +57,7 @@ def optimizer_of(
     optimizer = torch.optim.AdamW(
         [{"params": part, "lr": rate} for part, rate in trained],
         weight_decay=config.weight_decay,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,

@@ -16,6 +16,7 @@ from lfusion.training.config import Precision, Trained
 from lfusion.training.data import Sample, load_samples
 from lfusion.training.fit import fit_network
 from lfusion.training.optimizer import optimizer_of
+from lfusion.training.precision import reduced_precision
 
 CONFIG = TrainingConfig(steps=3, batch_size=2, learning_rate=1e-2, ssn_samples=4, average_decay=0.5)
 
@@ -77,3 +78,22 @@ def test_lower_precision_learns_the_same_and_leaves_float32_weights(samples: lis
         assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
     assert losses["bfloat16"] != losses["float32"]
+
+
+def test_strided_depthwise_convolutions_keep_their_precision() -> None:
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(4, 4, 3, groups=4, stride=2), torch.nn.Conv2d(4, 4, 3, groups=4)
+    )
+    x = torch.rand(1, 4, 9, 9)
+    with reduced_precision(layers, "bfloat16"):
+        inside = layers[0](x)
+        assert (inside.dtype, layers(x).dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(inside, layers[0](x))
+    assert layers(x).dtype == torch.float32
+
+
+def test_a_failure_in_lower_precision_leaves_the_network_as_it_was() -> None:
+    layer = torch.nn.Conv2d(4, 4, 3, groups=4, stride=2)
+    with pytest.raises(RuntimeError), reduced_precision(layer, "bfloat16"):
+        layer(torch.rand(1, 3, 9, 9))
+    assert "forward" not in vars(layer)
