@@ -33,18 +33,23 @@ STRATEGIES = (
     "random",
     "stratified_random",
     "entropy",
-    "epistemic",
     "monai_entropy",
-    "information_gain",
-    "typiclust",
+    "bald_dropout",
+    "epistemic",
+    "epistemic_power",
     "epistemic_per_kind",
+    "information_gain",
+    "coreset",
+    "typiclust",
+    "egad",
 )
 QUICK = ("random", "epistemic")
 CONFIG = TrainingConfig(
     encoder=EncoderConfig("timm:mobilenetv2_100", {"pad_type": "same"}, (0.5,) * 3, (0.5,) * 3),
-    input=InputSpec(128),
+    input=InputSpec(96),
     steps=200,
-    batch_size=4,
+    batch_size=8,
+    learning_rate=2e-3,
     average_decay=0.97,
     precision="bfloat16",
 )
