@@ -1,0 +1,227 @@
+"""How far 25 and 50 labelled heads of HC18 go: trainings that may take their time.
+
+The labels are chosen before any model exists, at random or by `typiclust`; every training starts
+from an ImageNet encoder. Measured on the test examinations in native pixels: the mask of one pass,
+the mask of two (the image and its mirror image), and the ellipse that is fitted to the latter for
+the head circumference. Every finished run is a line of the records, and is not repeated.
+
+    OMP_NUM_THREADS=1 python benchmarks/few_labels.py ../shared/data/hc18 --records FILE.jsonl \
+        --weights ../shared/weights/mobilenetv2_100.imagenet.safetensors
+    python benchmarks/few_labels.py --quick     # phantoms, one short training
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from active_learning import CONFIG, NAMES
+from numpy.typing import NDArray
+from skimage.draw import polygon2mask
+
+from lfusion.acquisition import Pick, standardised, stratified, typiclust
+from lfusion.biometry import measure_head
+from lfusion.checkpoint import Checkpoint
+from lfusion.evaluation.metrics import dice
+from lfusion.image import Dataset, UltrasoundImage
+from lfusion.image.phantom import write_phantoms
+from lfusion.model import build_encoder, load_encoder_weights
+from lfusion.model.input import InputSpec
+from lfusion.predictor import Predictor
+from lfusion.predictor.steps import most_probable, native_probabilities
+from lfusion.simulation.learner import Learner
+from lfusion.simulation.pool import HeldOutImage, PoolImage, read_held_out, read_pool
+from lfusion.simulation.simulate import first_labels
+from lfusion.training import TrainingConfig
+from lfusion.types import Probabilities
+
+LONG = replace(CONFIG, input=InputSpec(128), steps=600, average_decay=0.98)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        strategy: that chose the labels.
+        labels: how many.
+        seed: of the choice, the first weights and the training.
+    """
+
+    strategy: str
+    labels: int
+    seed: int
+
+
+def at_random(pool: Sequence[PoolImage], count: int, seed: int) -> Sequence[str]:
+    """Draw at random, no two of one examination while there are others."""
+    return first_labels(pool, count, seed)
+
+
+def by_kind(
+    choose: Callable[..., Sequence[Pick]],
+) -> Callable[[Sequence[PoolImage], int, int], Sequence[str]]:
+    """Choose by what the frozen encoder sees; nothing is labelled yet."""
+
+    def chosen(pool: Sequence[PoolImage], count: int, seed: int) -> Sequence[str]:
+        looks, none = standardised(
+            np.stack([image.embedding for image in pool]), np.empty((0, len(pool[0].embedding)))
+        )
+        return [pick.id for pick in choose([i.id for i in pool], looks, count, none, seed)]
+
+    return chosen
+
+
+STRATEGIES = {
+    "random": at_random,
+    "stratified_random": by_kind(stratified),
+    "typiclust": by_kind(typiclust),
+}
+
+
+def mirrored(image: UltrasoundImage) -> UltrasoundImage:
+    """The image as a probe held the other way round would show it."""
+    pixels, sector = (np.ascontiguousarray(x[:, ::-1]) for x in (image.pixels, image.sector))
+    return replace(image, pixels=pixels, sector=sector)
+
+
+@torch.inference_mode()
+def probabilities(predictor: Predictor, image: UltrasoundImage) -> Probabilities:
+    """Class probabilities in native pixels."""
+    rows, columns = image.pixels.shape
+    return native_probabilities(predictor.moments(image).decompose(1.0), (rows, columns))
+
+
+def measure(checkpoint: Checkpoint, images: Sequence[HeldOutImage]) -> dict[str, float]:
+    """Dice, its 5th percentile and the mean error of the circumference, in three ways."""
+    predictor = Predictor(checkpoint, "cpu")
+    found: dict[str, list[float]] = {}
+    for held_out in images:
+        once = probabilities(predictor, held_out.image)
+        other = probabilities(predictor, mirrored(held_out.image))[:, :, ::-1]
+        for name, seen in (("mask", once), ("two", (once + other) / 2)):
+            mask = most_probable(seen) == 1
+            head = measure_head(seen[1], held_out.image.pixel_size_mm)
+            found.setdefault(f"{name}_dice", []).append(dice(mask, held_out.mask == 1))
+            if head.hc_mm is not None and held_out.hc_mm is not None:
+                error = abs(head.hc_mm - held_out.hc_mm)
+                found.setdefault(f"{name}_hc_mae_mm", []).append(error)
+        filled = mask if head.ellipse is None else interior(head.ellipse.outline(), mask.shape)
+        found.setdefault("ellipse_dice", []).append(dice(filled, held_out.mask == 1))
+    figures = {name: float(np.mean(values)) for name, values in found.items()}
+    figures["refused"] = float(len(images) - len(found.get("two_hc_mae_mm", ())))
+    for name in ("mask", "two", "ellipse"):
+        figures[f"{name}_p05"] = float(np.quantile(found[f"{name}_dice"], 0.05))
+    return figures
+
+
+def interior(outline: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels inside an outline."""
+    inside: NDArray[np.bool_] = polygon2mask(shape, outline)  # type: ignore[no-untyped-call]
+    return inside
+
+
+def table(records: Sequence[Mapping[str, float]]) -> str:
+    """A Markdown row for each strategy and number of labels: mean ± standard deviation."""
+    columns = {
+        "mask": ("mask_dice", 100),
+        "two passes": ("two_dice", 100),
+        "ellipse": ("ellipse_dice", 100),
+        "5th percentile, two passes": ("two_p05", 100),
+        "HC MAE, mm": ("mask_hc_mae_mm", 1),
+        "HC MAE, two passes, mm": ("two_hc_mae_mm", 1),
+    }
+    lines = [["labels", "by", "seeds", *columns]]
+    lines.append(["---"] * len(lines[0]))
+    kinds = dict.fromkeys((r["labels"], r["strategy"]) for r in records)
+    for labels, strategy in sorted(kinds):
+        rows = [r for r in records if (r["labels"], r["strategy"]) == (labels, strategy)]
+        line = [str(labels), str(strategy), str(len(rows))]
+        for name, scale in columns.values():
+            values = scale * np.array([row[name] for row in rows])
+            line.append(f"{values.mean():.2f}")
+            if len(values) > 1:
+                line[-1] += f" ± {values.std(ddof=1):.2f}"
+        lines.append(line)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def arguments() -> argparse.Namespace:
+    """What to train."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, nargs="?", help="folder with train and test")
+    parser.add_argument("--weights", type=Path, help="pretrained encoder")
+    parser.add_argument("--records", type=Path, default=Path("few_labels.jsonl"))
+    parser.add_argument("--labels", type=int, action="append", help="again for each; 25 and 50")
+    parser.add_argument("--seed", type=int, action="append", help="again for each; 0 to 4")
+    parser.add_argument("--strategy", action="append", choices=STRATEGIES)
+    parser.add_argument("--steps", type=int, default=LONG.steps)
+    parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Carry out the runs that are missing, and print the table."""
+    torch.set_num_threads(1)
+    options = arguments()
+    if options.quick:
+        folder = Path(tempfile.mkdtemp())
+        write_phantoms(folder / "phantoms", 30, 0)
+        options.data, options.records = folder / "phantoms", folder / "few_labels.jsonl"
+        options.labels, options.seed, options.steps = options.labels or [5], [0], 10
+    data = Dataset.read(options.data)
+    names = NAMES.get(options.data.name)
+    if names:
+        data = replace(data, labels={name: n for n, name in enumerate(names, start=1)})
+    config = replace(LONG, steps=options.steps)
+    pool, held_out = read(data, config, options.weights)
+    samples = {image.id: image.sample for image in pool}
+    lines = options.records.read_text().splitlines() if options.records.is_file() else []
+    records = [json.loads(line) for line in lines]
+    known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in records}
+    for seed in options.seed or range(5):
+        learner = Learner.start(replace(config, seed=seed), data.labels, options.weights)
+        for labels in options.labels or (25, 50):
+            for strategy in options.strategy or ("typiclust", "random"):
+                run = Run(strategy, labels, seed)
+                if run in known:
+                    continue
+                chosen = STRATEGIES[strategy](pool, labels, seed)
+                began = time.perf_counter()
+                checkpoint = learner.learn([samples[name] for name in chosen], seed)
+                seconds = time.perf_counter() - began
+                figures = measure(checkpoint, held_out)
+                records.append({**asdict(run), **figures, "training_s": seconds})
+                with options.records.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({**records[-1], "chosen": list(chosen)}) + "\n")
+                print(run, figures, flush=True)
+    print(table(records))
+
+
+def read(
+    data: Dataset, config: TrainingConfig, weights: Path | None
+) -> tuple[list[PoolImage], list[HeldOutImage]]:
+    """Read the images to choose from and those to measure on."""
+    encoder = build_encoder(config.encoder)
+    if weights is not None:
+        load_encoder_weights(encoder, weights)
+    pool = read_pool(
+        data.split("train"),
+        config.input,
+        encoder.reductions[0],
+        encoder,
+        config.encoder,
+        lambda done, total: None,
+    )
+    return pool, read_held_out(data.split("test"), lambda done, total: None)
+
+
+if __name__ == "__main__":
+    main()
