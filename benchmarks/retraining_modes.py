@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ from lfusion.training.fit import fit_network, validation_dice
 
 ENCODER = EncoderConfig("timm:mobilenetv2_100", {"pad_type": "same"}, (0.5,) * 3, (0.5,) * 3)
 WEIGHTS = "weights/mobilenetv2_100.imagenet.safetensors"
-SPEC = InputSpec(144)
+SPECS = {"cold": InputSpec(96), "warm": InputSpec(144)}
 STRIDE = 2
 MODES: dict[str, dict[str, Any]] = {
     "all": {},
@@ -80,11 +81,13 @@ class Data:
 
     Args:
         shared: folder with `data` and `weights`.
+        spec: the working grid.
         test: images of a test split to measure on, at most.
     """
 
-    def __init__(self, shared: Path, test: int) -> None:
+    def __init__(self, shared: Path, spec: InputSpec, test: int) -> None:
         self.shared = shared
+        self._spec = spec
         self._test = test
         self._read: dict[tuple[str, str], list[Sample]] = {}
 
@@ -97,7 +100,7 @@ class Data:
             cases = tuple(dataset.cases[i] for i in kept.tolist())
             classes = 1 + HEAD[data]
             self._read[data, split] = load_samples(
-                replace(dataset, cases=cases), SPEC, STRIDE, classes
+                replace(dataset, cases=cases), self._spec, STRIDE, classes
             )
         samples = self._read[data, split]
         if not head_only:
@@ -143,7 +146,13 @@ def carry_out(
     """
     if base is None:
         network = new_network(data.shared, 1 + HEAD[run.data], run.seed)
-        config = TrainingConfig(steps=steps, average_decay=0.97, seed=run.seed)
+        config = TrainingConfig(
+            steps=steps,
+            learning_rate=2e-3,
+            average_decay=0.97,
+            precision="bfloat16",
+            seed=run.seed,
+        )
     else:
         network = copy.deepcopy(base)
         config = replace(TrainingConfig.quick(run.seed), trained="all", kept=0.0)
@@ -183,6 +192,14 @@ def planned(arguments: argparse.Namespace) -> Iterator[Run]:
     yield from warm[first:]
 
 
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation; the value of a single one."""
+    if not values:
+        return "–"
+    mean = f"{statistics.fmean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
 def show(results: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the mean over the seeds of each run."""
     for start, data, name in (
@@ -199,7 +216,7 @@ def show(results: Sequence[dict[str, Any]], console: Console) -> None:
             cells = []
             for labels in budgets:
                 found = [r[name] for r in chosen if (r["mode"], r["labels"]) == (mode, labels)]
-                cells.append(" ".join(f"{value:.3f}" for value in found) or "–")
+                cells.append(spread(found))
             table.add_row(mode, *cells)
         console.print(table)
 
@@ -211,12 +228,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("retraining_modes.jsonl"))
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     parser.add_argument("--seeds", type=int, default=2, help="of warm starts")
-    parser.add_argument("--cold-seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=100, help="of a cold start")
+    parser.add_argument("--cold-seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=200, help="of a cold start")
     parser.add_argument("--base-steps", type=int, default=400)
     parser.add_argument("--test", type=int, default=50, help="test images measured")
     arguments = parser.parse_args()
-    data, console = Data(arguments.shared, arguments.test), Console()
+    grids = {k: Data(arguments.shared, spec, arguments.test) for k, spec in SPECS.items()}
+    console = Console()
     lines = arguments.results.read_text().splitlines() if arguments.results.is_file() else []
     results = [json.loads(line) for line in lines]
     known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in results}
@@ -224,6 +242,7 @@ def main() -> None:
     for run in planned(arguments):
         if run in known:
             continue
+        data = grids[run.start]
         if run.start == "warm" and base is None:
             base = base_network(
                 data, arguments.base_steps, arguments.results.with_suffix(".safetensors")
