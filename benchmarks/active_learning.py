@@ -26,7 +26,7 @@ from lfusion.image import Dataset
 from lfusion.image.phantom import write_phantoms
 from lfusion.model import EncoderConfig
 from lfusion.model.input import InputSpec
-from lfusion.simulation import FIRST, Cell, Curves, Plan, Record, RecordFile, Simulation, prepare
+from lfusion.simulation import FIRST, Cell, Plan, Record, RecordFile, Simulation, prepare
 from lfusion.training import TrainingConfig
 
 STRATEGIES = (
@@ -72,6 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=CONFIG.steps)
     parser.add_argument(
         "--noise", type=int, help="only train so often again on the first and last random labels"
+    )
+    parser.add_argument(
+        "--everything", action="store_true", help="only train on all labels of the pool"
     )
     parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
     return parser.parse_args()
@@ -138,13 +141,11 @@ def main() -> None:
             simulation, plan, options.noise, options.out / f"{options.data.name}_noise.jsonl"
         )
         return
+    if options.everything:
+        plan = Plan((FIRST,), plan.seeds, len(simulation.pool), query=0, rounds=1)
     simulation.run(plan, show)
-    records = simulation.file.read()
-    dice, hc, seconds = (
-        Curves.of(records, plan.start, plan.query, figure)
-        for figure in ("dice", "hc_mae_mm", "choosing_s")
-    )
-    print(curves_table(dice, hc, seconds, None))
+    if plan.rounds > 1:
+        print(curves_table(simulation.file.read(), plan.start, plan.query))
 
 
 if __name__ == "__main__":

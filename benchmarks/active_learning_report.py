@@ -3,7 +3,7 @@
 Usage:
 
     python benchmarks/active_learning_report.py FOLDER/hc18.jsonl [--start N] [--query N] \
-        [--strategy NAME]... [--full DICE] [--noise FOLDER/hc18_noise.jsonl] [--picture FILE.png]
+        [--strategy NAME]... [--noise FOLDER/hc18_noise.jsonl] [--picture FILE.png]
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfusion.simulation import Curves, Record, RecordFile, training_noise
+from lfusion.evaluation import Estimate
+from lfusion.simulation import Cell, Curves, Record, RecordFile, training_noise
 
 BASELINES = ("random", "stratified_random")
 SHARE_OF_FULL = 0.99
@@ -29,7 +31,6 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=5)
     parser.add_argument("--query", type=int, default=5)
     parser.add_argument("--strategy", action="append", help="only these; default all")
-    parser.add_argument("--full", type=float, help="Dice with all labels of the pool")
     parser.add_argument("--noise", type=Path, help="records of the same labels, trained anew")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
@@ -37,12 +38,9 @@ def main() -> None:
     if options.strategy:
         wanted = {*options.strategy, BASELINES[0]}
         records = {c: r for c, r in records.items() if c.strategy in wanted}
-    dice, hc, seconds = (
-        Curves.of(records, options.start, options.query, figure)
-        for figure in ("dice", "hc_mae_mm", "choosing_s")
-    )
+    dice = Curves.of(records, options.start, options.query)
     print(f"{len(dice.seeds)} seeds\n")
-    print(curves_table(dice, hc, seconds, options.full))
+    print(curves_table(records, options.start, options.query))
     print(wins_table(dice))
     if options.noise:
         print(noise_line(list(RecordFile(options.noise).read().values())))
@@ -50,17 +48,21 @@ def main() -> None:
         draw(dice, options.picture)
 
 
-def curves_table(dice: Curves, hc: Curves, seconds: Curves, full: float | None) -> str:
+def curves_table(records: Mapping[Cell, Record], start: int, query: int) -> str:
     """A row for each strategy, the largest area first."""
-    areas, errors = dice.area(), hc.values[:, :, -1]
-    needed = dice.labels_to_reach(SHARE_OF_FULL * full) if full else None
+    dice, hc, seconds = (
+        Curves.of(records, start, query, figure) for figure in ("dice", "hc_mae_mm", "choosing_s")
+    )
+    areas, errors = dice.area(), hc.values[:, :, -1].mean(1)
+    full = [record.dice for cell, record in records.items() if not cell.query]
+    needed = dice.labels_to_reach(SHARE_OF_FULL * float(np.mean(full))) if full else None
     against = {name: dice.against(name) for name in BASELINES if name in dice.strategies}
     head = [
         "strategy",
         *(f"Dice, {n} labels" for n in dice.labels),
         "area",
         *(f"− {name}" for name in against),
-        f"HC MAE, {dice.labels[-1]} labels",
+        *([f"HC MAE, {dice.labels[-1]} labels"] if np.isfinite(errors).all() else []),
         *(["labels to 99 %"] if full else []),
         "choosing",
     ]
@@ -69,19 +71,22 @@ def curves_table(dice: Curves, hc: Curves, seconds: Curves, full: float | None) 
         name = dice.strategies[row]
         cells = [name, *(spread(dice.values[row, :, r]) for r in range(len(dice.labels)))]
         cells.append(f"{100 * areas[row].mean():.2f}")
-        for found in against.values():
-            e = found.get(name)
-            cells.append(
-                ""
-                if e is None or e.value is None or e.low is None or e.high is None
-                else f"{100 * e.value:+.2f} ({100 * e.low:+.2f} to {100 * e.high:+.2f})"
-            )
-        cells.append(f"{errors[row].mean():.2f} mm")
+        cells += [difference(found.get(name)) for found in against.values()]
+        if np.isfinite(errors).all():
+            cells.append(f"{errors[row]:.2f} mm")
         if needed is not None:
             cells.append("more" if math.isinf(needed[row]) else f"{needed[row]:.0f}")
         cells.append(f"{np.nanmean(seconds.values[row]):.1f} s")
         rows.append(cells)
-    return table(head, rows)
+    note = f"All labels: Dice {spread(np.array(full))}\n" if full else ""
+    return table(head, rows) + note
+
+
+def difference(found: Estimate | None) -> str:
+    """Percentage points with their interval; nothing for a strategy against itself."""
+    if found is None or found.value is None or found.low is None or found.high is None:
+        return ""
+    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
 def wins_table(curves: Curves) -> str:

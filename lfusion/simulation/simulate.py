@@ -53,9 +53,9 @@ class Plan:
                 f"expected strategies among {', '.join(STRATEGIES)}, got {', '.join(unknown)}"
             )
         most = self.start + self.query * (self.rounds - 1)
-        if most >= pool:
+        if most > pool:
             raise DatasetError(
-                f"expected more images than the {most} labels of the last round, got {pool}; "
+                f"expected at least the {most} images to label until the last round, got {pool}; "
                 "fewer rounds or smaller queries"
             )
 

@@ -99,7 +99,7 @@ def test_first_labels_come_from_different_examinations(
     ("plan", "message"),
     [
         (replace(PLAN, strategies=("random", "oracle")), "got oracle"),
-        (replace(PLAN, query=3), "more images than the 8 labels"),
+        (replace(PLAN, query=4), "at least the 10 images"),
     ],
 )
 def test_a_plan_that_cannot_be_played_is_refused(
