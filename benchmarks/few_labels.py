@@ -3,7 +3,9 @@
 The labels are chosen before any model exists, at random or by `typiclust`; every training starts
 from an ImageNet encoder. Measured on the test examinations in native pixels: the mask of one pass,
 the mask of two (the image and its mirror image), and the ellipse that is fitted to the latter for
-the head circumference. Every finished run is a line of the records, and is not repeated.
+the head circumference; each against the mask of the data set, which holds the drawn line, and
+against the true curve that the training learns, the middle of that line. Every finished run is a
+line of the records, and is not repeated.
 
     OMP_NUM_THREADS=1 python benchmarks/few_labels.py ../shared/data/hc18 --records FILE.jsonl \
         --weights ../shared/weights/mobilenetv2_100.imagenet.safetensors
@@ -40,7 +42,8 @@ from lfusion.simulation.learner import Learner
 from lfusion.simulation.pool import HeldOutImage, PoolImage, read_held_out, read_pool
 from lfusion.simulation.simulate import first_labels
 from lfusion.training import TrainingConfig
-from lfusion.types import Probabilities
+from lfusion.training.data import ellipse_mask
+from lfusion.types import LabelMap, Probabilities
 
 LONG = replace(CONFIG, input=InputSpec(128), steps=600, average_decay=0.98)
 
@@ -99,22 +102,29 @@ def probabilities(predictor: Predictor, image: UltrasoundImage) -> Probabilities
     return native_probabilities(predictor.moments(image).decompose(1.0), (rows, columns))
 
 
-def measure(checkpoint: Checkpoint, images: Sequence[HeldOutImage]) -> dict[str, float]:
+def measure(
+    checkpoint: Checkpoint, images: Sequence[HeldOutImage], curves: Mapping[str, LabelMap]
+) -> dict[str, float]:
     """Dice, its 5th percentile and the mean error of the circumference, in three ways."""
     predictor = Predictor(checkpoint, "cpu")
     found: dict[str, list[float]] = {}
     for held_out in images:
         once = probabilities(predictor, held_out.image)
         other = probabilities(predictor, mirrored(held_out.image))[:, :, ::-1]
-        for name, seen in (("mask", once), ("two", (once + other) / 2)):
-            mask = most_probable(seen) == 1
+        both = (once + other) / 2
+        masks = {"mask": most_probable(once) == 1, "two": most_probable(both) == 1}
+        masks["ellipse"] = masks["two"]
+        for name, seen in (("mask", once), ("two", both)):
             head = measure_head(seen[1], held_out.image.pixel_size_mm)
-            found.setdefault(f"{name}_dice", []).append(dice(mask, held_out.mask == 1))
             if head.hc_mm is not None and held_out.hc_mm is not None:
                 error = abs(head.hc_mm - held_out.hc_mm)
                 found.setdefault(f"{name}_hc_mae_mm", []).append(error)
-        filled = mask if head.ellipse is None else interior(head.ellipse.outline(), mask.shape)
-        found.setdefault("ellipse_dice", []).append(dice(filled, held_out.mask == 1))
+            if name == "two" and head.ellipse is not None:
+                masks["ellipse"] = interior(head.ellipse.outline(), masks["two"].shape)
+        references = {"dice": held_out.mask, "curve_dice": curves.get(held_out.id, held_out.mask)}
+        for name, mask in masks.items():
+            for figure, reference in references.items():
+                found.setdefault(f"{name}_{figure}", []).append(dice(mask, reference == 1))
     figures = {name: float(np.mean(values)) for name, values in found.items()}
     figures["refused"] = float(len(images) - len(found.get("two_hc_mae_mm", ())))
     for name in ("mask", "two", "ellipse"):
@@ -134,7 +144,10 @@ def table(records: Sequence[Mapping[str, float]]) -> str:
         "mask": ("mask_dice", 100),
         "two passes": ("two_dice", 100),
         "ellipse": ("ellipse_dice", 100),
-        "5th percentile, two passes": ("two_p05", 100),
+        "mask, true curve": ("mask_curve_dice", 100),
+        "two passes, true curve": ("two_curve_dice", 100),
+        "ellipse, true curve": ("ellipse_curve_dice", 100),
+        "5th percentile": ("mask_p05", 100),
         "HC MAE, mm": ("mask_hc_mae_mm", 1),
         "HC MAE, two passes, mm": ("two_hc_mae_mm", 1),
     }
@@ -163,6 +176,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, action="append", help="again for each; 0 to 4")
     parser.add_argument("--strategy", action="append", choices=STRATEGIES)
     parser.add_argument("--steps", type=int, default=LONG.steps)
+    parser.add_argument("--long-side", type=int, default=LONG.input.long_side)
     parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
     return parser.parse_args()
 
@@ -170,6 +184,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Carry out the runs that are missing, and print the table."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # of an encoder without weights
     options = arguments()
     if options.quick:
         folder = Path(tempfile.mkdtemp())
@@ -180,8 +195,13 @@ def main() -> None:
     names = NAMES.get(options.data.name)
     if names:
         data = replace(data, labels={name: n for n, name in enumerate(names, start=1)})
-    config = replace(LONG, steps=options.steps)
+    config = replace(LONG, steps=options.steps, input=InputSpec(options.long_side))
     pool, held_out = read(data, config, options.weights)
+    curves = {
+        case.id: curve
+        for case, image in zip(data.split("test").labelled(), held_out, strict=True)
+        if (curve := ellipse_mask(case, *image.mask.shape)) is not None
+    }
     samples = {image.id: image.sample for image in pool}
     lines = options.records.read_text().splitlines() if options.records.is_file() else []
     records = [json.loads(line) for line in lines]
@@ -197,7 +217,7 @@ def main() -> None:
                 began = time.perf_counter()
                 checkpoint = learner.learn([samples[name] for name in chosen], seed)
                 seconds = time.perf_counter() - began
-                figures = measure(checkpoint, held_out)
+                figures = measure(checkpoint, held_out, curves)
                 records.append({**asdict(run), **figures, "training_s": seconds})
                 with options.records.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**records[-1], "chosen": list(chosen)}) + "\n")
