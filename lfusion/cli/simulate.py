@@ -40,8 +40,8 @@ def simulate(
     ] = None,
     long_side: Annotated[
         int, typer.Option(help="Longer side on the working grid, px.", min=32)
-    ] = 128,
-    steps: Annotated[int, typer.Option(help="Optimiser steps of each training.", min=1)] = 150,
+    ] = 96,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of each training.", min=1)] = 200,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=1)] = 8,
 ) -> None:
     """Play active learning through, and compare strategies by the Dice that their labels buy."""
@@ -55,7 +55,11 @@ def simulate(
     pool, held_out = (named(Dataset.read(data).split(s), label) for s in (pool_split, test_split))
     plan.check(len(pool.labelled()))
     config = TrainingConfig(
-        input=InputSpec(long_side), steps=steps, batch_size=batch_size, average_decay=0.97
+        input=InputSpec(long_side),
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=2e-3,
+        average_decay=0.97,
     )
     with progress_bar("{task.fields[figures]}") as bar:
         simulation = prepare(
