@@ -38,6 +38,7 @@ STRATEGIES = (
     "epistemic",
     "epistemic_power",
     "epistemic_per_kind",
+    "epistemic_spread",
     "information_gain",
     "coreset",
     "typiclust",

@@ -21,20 +21,28 @@ _CHUNK = 512
 
 
 def k_center_greedy(
-    ids: Sequence[str], embeddings: Embeddings, count: int, known: Embeddings
+    ids: Sequence[str],
+    embeddings: Embeddings,
+    count: int,
+    known: Embeddings,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[Pick]:
     """Pick image after image, each the farthest from all that are labelled or picked.
+
+    With weights it is the largest product of weight and distance: of two images that look alike
+    the second has little left, however uncertain it is.
 
     Args:
         ids: of the candidates.
         embeddings: of the candidates, [candidates, features].
         count: picks at most.
         known: of the labelled images, [labelled, features]; without any, the first pick is the
-            candidate nearest to the mean of all.
+            candidate nearest to the mean of all, or the heaviest one.
+        weights: of the candidates, not negative; None for the distance alone.
 
     Returns:
         Picks with their distance to the nearest labelled or picked image (the first one without
-        labels: to the mean); ties by id.
+        labels: to the mean), times their weight if there are any; ties by id.
 
     Source:
         O. Sener and S. Savarese, Active learning for convolutional neural networks: a core-set
@@ -42,14 +50,21 @@ def k_center_greedy(
     """
     order = order_of_ids(ids)
     rows = embeddings[order]
+    heavy = np.ones(len(rows))
+    if weights is not None:
+        heavy = np.maximum(weights[order], np.finfo(np.float64).tiny)
     nearest = np.full(len(rows), np.inf)
     for start in range(0, len(known), _CHUNK):
         nearest = np.minimum(nearest, cdist(rows, known[start : start + _CHUNK]).min(1))
     picks: list[Pick] = []
     while len(picks) < min(count, len(rows)):
         if picks or len(known):
-            place = int(nearest.argmax())
-            value = nearest[place]
+            product = heavy * nearest
+            place = int(product.argmax())
+            value = product[place]
+        elif weights is not None:
+            place = int(heavy.argmax())
+            value = heavy[place]
         else:
             central = cdist(rows, rows.mean(0, keepdims=True))[:, 0]
             place = int(central.argmin())

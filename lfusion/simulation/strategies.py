@@ -102,6 +102,13 @@ def _coreset(candidates: Candidates, count: int) -> list[str]:
     return [pick.id for pick in k_center_greedy(candidates.ids, unknown, count, known)]
 
 
+def _spread(name: str, candidates: Candidates, count: int) -> list[str]:
+    """Take uncertain images far from all labelled ones and from each other."""
+    unknown, known = candidates.looks
+    scores = candidates.scores[name]
+    return [p.id for p in k_center_greedy(candidates.ids, unknown, count, known, scores)]
+
+
 def _typiclust(candidates: Candidates, count: int) -> list[str]:
     unknown, known = candidates.looks
     return [p.id for p in typiclust(candidates.ids, unknown, count, known, candidates.seed)]
@@ -130,6 +137,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "epistemic_mean": partial(_by_score, "epistemic_mean"),
     "epistemic_power": partial(_power, "epistemic_per_sqrt_area"),
     "epistemic_per_kind": partial(_per_kind, "epistemic_per_sqrt_area"),
+    "epistemic_spread": partial(_spread, "epistemic_per_sqrt_area"),
     "entropy_per_kind": partial(_per_kind, "total_per_sqrt_area"),
     "epistemic_for_its_size": partial(_for_its_size, "epistemic"),
     "entropy_for_its_size": partial(_for_its_size, "total"),

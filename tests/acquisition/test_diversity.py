@@ -36,6 +36,17 @@ class TestKCenterGreedy:
         picks = k_center_greedy(list("zyx"), column(3, 3, 3), 3, known=column(0))
         assert picks == [Pick("x", 3.0), Pick("y", 0.0), Pick("z", 0.0)]
 
+    def test_the_weight_counts_as_much_as_the_distance(self) -> None:
+        weights = np.array([1.0, 3.0, 2.0, 0.0])
+        picks = k_center_greedy(list("abcd"), column(9, 4, 5, 8), 4, column(0), weights)
+        # 9·1, 4·3, 5·2, 8·0; beside b, c has 1·2 left and a 5·1
+        assert names(picks) == list("bacd")
+        assert [pick.value for pick in picks] == pytest.approx([12, 5, 2, 0])
+
+    def test_without_labels_the_heaviest_comes_first(self) -> None:
+        picks = k_center_greedy(list("abc"), column(0, 4, 11), 2, NONE, np.array([1.0, 1, 2]))
+        assert picks == [Pick("c", 2.0), Pick("a", 11.0)]
+
 
 class TestTypiclust:
     def test_the_heart_of_the_largest_group_without_a_label_comes_first(self) -> None:
