@@ -59,8 +59,9 @@ def greedy_batch(
 ) -> list[Pick]:
     """Pick image after image, each by what it tells once those before it are labelled.
 
-    A near-duplicate of a picked image tells little that is new and falls behind. The gain of an
-    image can only fall with each pick, so most need no second look.
+    What a picked image has told is not told again, as far as it has settled the weights: where
+    one image settles little (all eigenvalues of A below 1), its near-duplicate tells almost as
+    much. The gain of an image can only fall with each pick, so most need no second look.
 
     Args:
         ids: of the candidates.

@@ -20,7 +20,7 @@ from monailabel_app.lib.why import Order
 _MAX_CLIENT_ID = 200
 
 _PLANNED_DESCRIPTIONS = {
-    "information_gain": "The batch whose labels together tell the model most; no near-duplicates",
+    "information_gain": "The batch whose labels together tell the weights of the model's head most",
     "egad": "Of the most uncertain images those least like the labelled ones",
     "coreset": "The open image that looks least like the labelled ones; needs no model that works",
     "typiclust": "A typical image of the largest group without a label; for the first labels",
