@@ -131,24 +131,24 @@ def draw(curves: Curves, path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained")
     base = curves.values[curves.strategies.index(BASELINES[0])]
+    colours = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, (name, values) in enumerate(zip(curves.strategies, curves.values, strict=True)):
-        style = {"color": "black", "lw": 2.5} if name in BASELINES[:1] else {"lw": 1.5}
+        colour = "black" if name in BASELINES[:1] else colours[number % len(colours)]
+        style = {"color": colour, "lw": 2.5 if name in BASELINES[:1] else 1.5}
         marker = "osv^D<>pXP*h"[number % 12]
         left.plot(curves.labels, 100 * values.mean(0), marker=marker, label=name, **style)
         if name not in BASELINES[:1]:
             gain = 100 * (values - base)
             error = gain.std(0, ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else None
-            right.errorbar(
-                curves.labels, gain.mean(0), error, marker=marker, capsize=2, color=f"C{number - 1}"
-            )
+            right.errorbar(curves.labels, gain.mean(0), error, marker=marker, capsize=2, **style)
     right.axhline(0, color="black", lw=2.5)
     left.set(xlabel="labels", ylabel="Dice on the test images, %", title="Learning curves")
     right.set(
         xlabel="labels", ylabel="Dice, % points", title="Difference to random, ± standard error"
     )
-    left.legend(fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     for axis in (left, right):
         axis.set_xticks(curves.labels)
         axis.grid(alpha=0.3)
