@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 
 from lfusion.image import write_mask
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.datastore.folder import STATE_FOLDER, StudiesFolder
 from monailabel_app.lib.datastore.journal import LabelEntry
 
 SAVING = """
@@ -86,6 +90,41 @@ def test_two_killed_servers_on_one_folder_lose_nothing(studies: Path, mask: Path
         assert Path(store.get_label_uri(image_id, "final")).read_bytes() == mask.read_bytes()
         numbers = [version.version for version in store.saver.versions(image_id)]
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_folder_opens_while_another_server_saves_into_it(tmp_path: Path) -> None:
+    StudiesFolder(tmp_path)
+    incoming = tmp_path / STATE_FOLDER / "incoming"
+    done = threading.Event()
+
+    def save() -> None:
+        while not done.is_set():
+            files = [incoming / f"{number}.png" for number in range(30)]
+            for file in files:
+                file.touch()
+            for file in files:
+                file.unlink()
+
+    other = threading.Thread(target=save)
+    other.start()
+    try:
+        for _ in range(300):
+            StudiesFolder(tmp_path)
+    finally:
+        done.set()
+        other.join()
+
+
+def test_what_a_killed_server_left_half_received_is_removed_after_an_hour(tmp_path: Path) -> None:
+    StudiesFolder(tmp_path)
+    incoming = tmp_path / STATE_FOLDER / "incoming"
+    old, new = incoming / "old.png", incoming / "new.png"
+    for file in (old, new):
+        file.touch()
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    StudiesFolder(tmp_path)
+    assert not old.exists() and new.exists()
 
 
 def test_a_save_that_died_after_the_journal_is_finished(

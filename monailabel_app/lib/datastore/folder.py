@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -52,8 +53,10 @@ class StudiesFolder:
         for tag in ("final", "original"):
             self._inside(self.root / LABELS_FOLDER / tag).mkdir(parents=True, exist_ok=True)
         for file in self._incoming.iterdir():
-            if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
-                file.unlink(missing_ok=True)
+            # Another server of this folder moves its files while these are looked through.
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > _LEFT_OVER_SECONDS:
+                    file.unlink()
 
     def image(self, path: str) -> Path:
         """The file of an image.
