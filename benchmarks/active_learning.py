@@ -6,7 +6,7 @@ Pool and test images are of different examinations. A stopped run goes on where 
 
     OMP_NUM_THREADS=1 python benchmarks/active_learning.py --data ../shared/data/hc18 \
         --weights ../shared/weights/mobilenetv2_100.imagenet.safetensors --out FOLDER \
-        [--seed S]... [--start N] [--query N] [--strategy NAME]... [--report docs/evidence/...]
+        [--seed S]... [--start N] [--query N] [--strategy NAME]... [--noise TIMES | --everything]
     python benchmarks/active_learning.py --quick     # phantoms, three short trainings
 """
 
@@ -95,12 +95,18 @@ def show(record: Record) -> None:
     )
 
 
+def named_data(folder: Path) -> Dataset:
+    """A data set; those that come without names of their classes get them."""
+    data = Dataset.read(folder)
+    names = NAMES.get(folder.name)
+    if names is None:
+        return data
+    return replace(data, labels={name: n for n, name in enumerate(names, start=1)})
+
+
 def open_data(options: argparse.Namespace) -> Simulation:
     """The data set of the options, ready to play."""
-    data = Dataset.read(options.data)
-    names = NAMES.get(options.data.name)
-    if names:
-        data = replace(data, labels={name: n for n, name in enumerate(names, start=1)})
+    data = named_data(options.data)
     config = replace(CONFIG, steps=options.steps)
     file = options.out / f"{options.data.name}.jsonl"
     return prepare(data.split("train"), data.split("test"), config, options.weights, file, tell)

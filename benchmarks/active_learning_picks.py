@@ -9,14 +9,13 @@ Usage:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 
 from lfusion.image import Case, Dataset
-from lfusion.simulation import Record, RecordFile
+from lfusion.simulation import RecordFile
 
 IN_A_ROW = 10
 
@@ -34,20 +33,16 @@ def main() -> None:
     options = parser.parse_args()
     budget = (options.start, options.query, options.seed)
     cases = {case.id: case for case in Dataset.read(options.data).cases}
+    records = RecordFile(options.records).read().items()
     chosen = {}
     for name in options.strategy:
         rounds = [
-            record
-            for cell, record in RecordFile(options.records).read().items()
+            record.chosen
+            for cell, record in records
             if (cell.start, cell.query, cell.seed) == budget and cell.strategy == name
         ]
-        chosen[name] = [cases[image] for image in last(rounds).chosen[options.start :]]
+        chosen[name] = [cases[image] for image in max(rounds, key=len)[options.start :]]
     draw(chosen, options.picture)
-
-
-def last(rounds: Sequence[Record]) -> Record:
-    """The round with the most labels."""
-    return max(rounds, key=lambda record: len(record.chosen))
 
 
 def draw(chosen: dict[str, list[Case]], path: Path) -> None:

@@ -112,10 +112,12 @@ def noise_line(records: list[Record]) -> str:
     return f"Standard deviation between trainings on the same labels, Dice in %: {', '.join(parts)}"
 
 
-def spread(values: NDArray[np.float64]) -> str:
+def spread(values: NDArray[np.float64], scale: float = 100, digits: int = 2) -> str:
     """Mean ± standard deviation over the seeds, in %; the value of a single one."""
-    mean = f"{100 * values.mean():.2f}"
-    return f"{mean} ± {100 * values.std(ddof=1):.2f}" if len(values) > 1 else mean
+    mean = f"{scale * values.mean():.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {scale * values.std(ddof=1):.{digits}f}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from active_learning import CONFIG, NAMES
+from active_learning import CONFIG, named_data, tell
+from active_learning_report import spread, table
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
@@ -32,16 +33,14 @@ from lfusion.acquisition import Pick, standardised, stratified, typiclust
 from lfusion.biometry import measure_head
 from lfusion.checkpoint import Checkpoint
 from lfusion.evaluation.metrics import dice
-from lfusion.image import Dataset, UltrasoundImage
+from lfusion.image import UltrasoundImage
 from lfusion.image.phantom import write_phantoms
-from lfusion.model import build_encoder, load_encoder_weights
 from lfusion.model.input import InputSpec
 from lfusion.predictor import Predictor
 from lfusion.predictor.steps import most_probable, native_probabilities
-from lfusion.simulation.learner import Learner
-from lfusion.simulation.pool import HeldOutImage, PoolImage, read_held_out, read_pool
+from lfusion.simulation import prepare
+from lfusion.simulation.pool import HeldOutImage, PoolImage
 from lfusion.simulation.simulate import first_labels
-from lfusion.training import TrainingConfig
 from lfusion.training.data import ellipse_mask
 from lfusion.types import LabelMap, Probabilities
 
@@ -138,7 +137,7 @@ def interior(outline: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np
     return inside
 
 
-def table(records: Sequence[Mapping[str, float]]) -> str:
+def runs_table(records: Sequence[Mapping[str, float]]) -> str:
     """A Markdown row for each strategy and number of labels: mean ± standard deviation."""
     columns = {
         "mask": ("mask_dice", 100),
@@ -151,19 +150,15 @@ def table(records: Sequence[Mapping[str, float]]) -> str:
         "HC MAE, mm": ("mask_hc_mae_mm", 1),
         "HC MAE, two passes, mm": ("two_hc_mae_mm", 1),
     }
-    lines = [["labels", "by", "seeds", *columns]]
-    lines.append(["---"] * len(lines[0]))
     kinds = dict.fromkeys((r["labels"], r["strategy"]) for r in records)
+    rows = []
     for labels, strategy in sorted(kinds):
-        rows = [r for r in records if (r["labels"], r["strategy"]) == (labels, strategy)]
-        line = [str(labels), str(strategy), str(len(rows))]
-        for name, scale in columns.values():
-            values = scale * np.array([row[name] for row in rows])
-            line.append(f"{values.mean():.2f}")
-            if len(values) > 1:
-                line[-1] += f" ± {values.std(ddof=1):.2f}"
-        lines.append(line)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        runs = [r for r in records if (r["labels"], r["strategy"]) == (labels, strategy)]
+        figures = [
+            spread(np.array([r[name] for r in runs]), scale) for name, scale in columns.values()
+        ]
+        rows.append([str(labels), str(strategy), str(len(runs)), *figures])
+    return table(["labels", "by", "seeds", *columns], rows)
 
 
 def arguments() -> argparse.Namespace:
@@ -191,12 +186,12 @@ def main() -> None:
         write_phantoms(folder / "phantoms", 30, 0)
         options.data, options.records = folder / "phantoms", folder / "few_labels.jsonl"
         options.labels, options.seed, options.steps = options.labels or [5], [0], 10
-    data = Dataset.read(options.data)
-    names = NAMES.get(options.data.name)
-    if names:
-        data = replace(data, labels={name: n for n, name in enumerate(names, start=1)})
+    data = named_data(options.data)
     config = replace(LONG, steps=options.steps, input=InputSpec(options.long_side))
-    pool, held_out = read(data, config, options.weights)
+    simulation = prepare(
+        data.split("train"), data.split("test"), config, options.weights, options.records, tell
+    )
+    pool, held_out = simulation.pool, simulation.held_out
     curves = {
         case.id: curve
         for case, image in zip(data.split("test").labelled(), held_out, strict=True)
@@ -207,7 +202,7 @@ def main() -> None:
     records = [json.loads(line) for line in lines]
     known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in records}
     for seed in options.seed or range(5):
-        learner = Learner.start(replace(config, seed=seed), data.labels, options.weights)
+        learner = simulation.learner(seed)
         for labels in options.labels or (25, 50):
             for strategy in options.strategy or ("typiclust", "random"):
                 run = Run(strategy, labels, seed)
@@ -222,25 +217,7 @@ def main() -> None:
                 with options.records.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**records[-1], "chosen": list(chosen)}) + "\n")
                 print(run, figures, flush=True)
-    print(table(records))
-
-
-def read(
-    data: Dataset, config: TrainingConfig, weights: Path | None
-) -> tuple[list[PoolImage], list[HeldOutImage]]:
-    """Read the images to choose from and those to measure on."""
-    encoder = build_encoder(config.encoder)
-    if weights is not None:
-        load_encoder_weights(encoder, weights)
-    pool = read_pool(
-        data.split("train"),
-        config.input,
-        encoder.reductions[0],
-        encoder,
-        config.encoder,
-        lambda done, total: None,
-    )
-    return pool, read_held_out(data.split("test"), lambda done, total: None)
+    print(runs_table(records))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from active_learning_report import spread
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
@@ -192,14 +193,6 @@ def planned(arguments: argparse.Namespace) -> Iterator[Run]:
     yield from warm[first:]
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation; the value of a single one."""
-    if not values:
-        return "–"
-    mean = f"{statistics.fmean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
-
-
 def show(results: Sequence[dict[str, Any]], console: Console) -> None:
     """Print the mean over the seeds of each run."""
     for start, data, name in (
@@ -216,7 +209,7 @@ def show(results: Sequence[dict[str, Any]], console: Console) -> None:
             cells = []
             for labels in budgets:
                 found = [r[name] for r in chosen if (r["mode"], r["labels"]) == (mode, labels)]
-                cells.append(spread(found))
+                cells.append(spread(np.array(found), 1, 3) if found else "–")
             table.add_row(mode, *cells)
         console.print(table)
 

@@ -97,15 +97,10 @@ def _stratified_random(candidates: Candidates, count: int) -> list[str]:
     return [p.id for p in stratified(candidates.ids, unknown, count, known, candidates.seed)]
 
 
-def _coreset(candidates: Candidates, count: int) -> list[str]:
+def _coreset(score: str | None, candidates: Candidates, count: int) -> list[str]:
+    """Take images far from all labelled ones and from each other, uncertain ones by preference."""
     unknown, known = candidates.looks
-    return [pick.id for pick in k_center_greedy(candidates.ids, unknown, count, known)]
-
-
-def _spread(name: str, candidates: Candidates, count: int) -> list[str]:
-    """Take uncertain images far from all labelled ones and from each other."""
-    unknown, known = candidates.looks
-    scores = candidates.scores[name]
+    scores = None if score is None else candidates.scores[score]
     return [p.id for p in k_center_greedy(candidates.ids, unknown, count, known, scores)]
 
 
@@ -127,7 +122,7 @@ def _egad(candidates: Candidates, count: int) -> list[str]:
 STRATEGIES: Mapping[str, Strategy] = {
     "random": _random,
     "stratified_random": _stratified_random,
-    "coreset": _coreset,
+    "coreset": partial(_coreset, None),
     "typiclust": _typiclust,
     "entropy": partial(_by_score, "total_per_sqrt_area"),
     "entropy_mean": partial(_by_score, "total_mean"),
@@ -137,7 +132,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "epistemic_mean": partial(_by_score, "epistemic_mean"),
     "epistemic_power": partial(_power, "epistemic_per_sqrt_area"),
     "epistemic_per_kind": partial(_per_kind, "epistemic_per_sqrt_area"),
-    "epistemic_spread": partial(_spread, "epistemic_per_sqrt_area"),
+    "epistemic_spread": partial(_coreset, "epistemic_per_sqrt_area"),
     "entropy_per_kind": partial(_per_kind, "total_per_sqrt_area"),
     "epistemic_for_its_size": partial(_for_its_size, "epistemic"),
     "entropy_for_its_size": partial(_for_its_size, "total"),

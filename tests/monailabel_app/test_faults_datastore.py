@@ -124,7 +124,8 @@ def test_what_a_killed_server_left_half_received_is_removed_after_an_hour(tmp_pa
     hours_ago = time.time() - 7200
     os.utime(old, (hours_ago, hours_ago))
     StudiesFolder(tmp_path)
-    assert not old.exists() and new.exists()
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_a_save_that_died_after_the_journal_is_finished(
