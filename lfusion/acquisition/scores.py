@@ -20,6 +20,7 @@ INFORMATION_GAIN = "information_gain"
 """Image score: what a label would tell about the weights of the head, nats."""
 
 PLANNED: Mapping[str, str | None] = {
+    "epistemic_spread": "epistemic_per_sqrt_area",
     "information_gain": INFORMATION_GAIN,
     "egad": "total_per_sqrt_area",
     "coreset": None,

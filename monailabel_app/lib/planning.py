@@ -56,12 +56,18 @@ def _information_gain(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
 
 
 def _egad(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
-    return egad(ids, pool.entropy, pool.embeddings, BATCH, pool.labelled[:_EGAD_LABELLED])
+    return egad(
+        ids, pool.scores["total_mean"], pool.embeddings, BATCH, pool.labelled[:_EGAD_LABELLED]
+    )
 
 
 def _looks(pool: PlanningPool) -> tuple[NDArray[np.float64], int, NDArray[np.float64]]:
     embeddings, labelled = standardised(pool.embeddings, pool.labelled)
     return embeddings, BATCH, labelled
+
+
+def _epistemic_spread(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
+    return k_center_greedy(ids, *_looks(pool), pool.scores["epistemic_per_sqrt_area"])
 
 
 def _coreset(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
@@ -77,6 +83,7 @@ def _stratified_random(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
 
 
 PLANNERS: Mapping[str, _Planner] = {
+    "epistemic_spread": _epistemic_spread,
     "information_gain": _information_gain,
     "egad": _egad,
     "coreset": _coreset,

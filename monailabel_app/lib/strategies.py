@@ -20,6 +20,7 @@ from monailabel_app.lib.why import Order
 _MAX_CLIENT_ID = 200
 
 _PLANNED_DESCRIPTIONS = {
+    "epistemic_spread": "What the model knows least about and that looks unlike what is labelled",
     "information_gain": "The batch whose labels together tell the weights of the model's head most",
     "egad": "Of the most uncertain images those least like the labelled ones",
     "coreset": "The open image that looks least like the labelled ones; needs no model that works",

@@ -10,6 +10,10 @@ from lfusion.acquisition import PLANNED, STRATEGIES
 from lfusion.protocol import Why
 
 _PLANNED_SENTENCES = {
+    "epistemic_spread": (
+        "The model lacks knowledge for it, and it looks unlike the labelled images and those "
+        "before it in the queue (score times distance {value:.3g})."
+    ),
     "information_gain": (
         "Once the images before it in the queue are labelled, its label tells the model more than "
         "that of any other image ({value:.3g} nats)."

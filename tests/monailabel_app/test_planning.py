@@ -171,6 +171,19 @@ class TestPlans:
         pool.planning.plan("coreset")
         assert pool.listed("coreset")[0] == "c"
 
+    def test_a_spread_plan_wants_both_an_uncertain_image_and_one_unlike_the_others(
+        self, pool: Pool
+    ) -> None:
+        pool.planning.plan("epistemic_spread")
+        assert pool.listed("epistemic") == ["a", "b", "c", "d"]
+        pool.planning.plan("coreset")
+        assert pool.listed("coreset") == ["a", "c", "d", "b"]
+        assert pool.listed("epistemic_spread") == ["a", "c", "b", "d"]
+        offers = [pool.offered("epistemic_spread", client) for client in ("ann", "bob")]
+        deviations = np.std(list(LOOKS.values()), axis=0)
+        distance = math.hypot(*(np.subtract(LOOKS["c"], LOOKS["a"]) / deviations))
+        assert offers[1][2] == pytest.approx(3 * distance)  # the score of c is 3
+
     def test_an_unplanned_image_falls_behind_and_says_so(self, pool: Pool) -> None:
         pool.planning.plan("egad")  # a third of the four: the two of highest entropy
         assert set(pool.listed("egad")[:2]) == {"a", "b"}

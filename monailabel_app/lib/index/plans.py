@@ -20,8 +20,10 @@ MAX_CANDIDATES = 20_000
 MAX_LABELLED = 1000
 """Labelled images that a candidate is compared with; of more a fixed random part."""
 
+PLANNED_BY = ("total_mean", "epistemic_per_sqrt_area")
+"""Stored scores that a batch is planned from."""
+
 _MAX_BYTES = 128 * 2**20
-_ENTROPY = "total_mean"
 _STORED = "results.checkpoint = :checkpoint AND results.embedding IS NOT NULL"
 
 
@@ -31,7 +33,7 @@ class PlanningPool:
 
     Attributes:
         numbers: id → number in the index, of the candidates.
-        entropy: mean predictive entropy over the pixels of the network's grid, [candidates].
+        scores: name → stored score, those of `PLANNED_BY`, [candidates].
         embeddings: of the candidates.
         information: of the candidates, packed.
         labelled: embeddings of the labelled images.
@@ -39,7 +41,7 @@ class PlanningPool:
     """
 
     numbers: dict[str, int]
-    entropy: NDArray[np.float64]
+    scores: dict[str, NDArray[np.float64]]
     embeddings: NDArray[np.float32]
     information: NDArray[np.float32]
     labelled: NDArray[np.float32]
@@ -103,9 +105,10 @@ def planning_pool(db: sqlite3.Connection, checkpoint_id: str, since: float) -> P
     ):
         known += np.frombuffer(triangle, np.float32)
     embeddings = _rows(candidates, "embedding")
+    scores = [json.loads(row["scores"]) for row in candidates]
     return PlanningPool(
         numbers={row["id"]: row["number"] for row in candidates},
-        entropy=np.array([json.loads(row["scores"])[_ENTROPY] for row in candidates], np.float64),
+        scores={name: np.array([s[name] for s in scores], np.float64) for name in PLANNED_BY},
         embeddings=embeddings,
         information=information,
         labelled=_rows(labelled, "embedding").reshape(-1, embeddings.shape[1]),
