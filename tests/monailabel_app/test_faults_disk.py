@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from lfusion.cli.server_process import running_server
 from lfusion.image import write_mask
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
@@ -113,3 +115,30 @@ def test_a_full_disk_is_not_taken_for_a_damaged_index(
     store = opened(studies)
     assert store.get_labeled_images() == ["head00"]
     store.close()
+
+
+def test_the_server_answers_507_and_takes_the_same_label_once_there_is_room(
+    disk: Path, studies: Path, masks: list[Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "server.log"
+    with (
+        running_server(studies, log, "--checkpoint", str(tiny_checkpoint)) as url,
+        httpx.Client(base_url=url, timeout=120) as http,
+    ):
+
+        def save(mask: Path) -> httpx.Response:
+            files = {"label": (mask.name, mask.read_bytes())}
+            return http.put("/datastore/label", params={"image": "head00"}, files=files)
+
+        assert save(masks[0]).status_code == 200
+        ballast = fill(disk, 0)
+        refused = save(masks[1])
+        assert refused.status_code == 507
+        assert "make room" in refused.text
+        label = http.get("/datastore/label", params={"label": "head00", "tag": "final"})
+        assert label.content == masks[0].read_bytes()
+        assert http.get("/health").status_code == 200
+        ballast.unlink()
+        assert save(masks[1]).status_code == 200
+        label = http.get("/datastore/label", params={"label": "head00", "tag": "final"})
+        assert label.content == masks[1].read_bytes()
