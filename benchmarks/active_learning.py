@@ -6,7 +6,8 @@ Pool and test images are of different examinations. A stopped run goes on where 
 
     OMP_NUM_THREADS=1 python benchmarks/active_learning.py --data ../shared/data/hc18 \
         --weights ../shared/weights/mobilenetv2_100.imagenet.safetensors --out FOLDER \
-        [--seed S]... [--start N] [--query N] [--strategy NAME]... [--noise TIMES | --everything]
+        [--seed S]... [--start N] [--query N] [--strategy NAME]... [--picture FILE.png] \
+        [--noise TIMES | --everything]
     python benchmarks/active_learning.py --quick     # phantoms, three short trainings
 """
 
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from active_learning_report import curves_table
+from active_learning_report import noise_line, report
 from rich.console import Console
 
 from lfusion.image import Dataset
@@ -77,6 +78,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--everything", action="store_true", help="only train on all labels of the pool"
     )
+    parser.add_argument("--picture", type=Path, help="draw the curves there")
     parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
     return parser.parse_args()
 
@@ -126,7 +128,7 @@ def train_again(simulation: Simulation, plan: Plan, times: int, path: Path) -> N
 
 
 def main() -> None:
-    """Play, and print the curves."""
+    """Play, print the tables and draw the curves."""
     torch.set_num_threads(1)
     options = arguments()
     if options.quick:
@@ -144,15 +146,15 @@ def main() -> None:
     )
     simulation = open_data(options)
     if options.noise:
-        train_again(
-            simulation, plan, options.noise, options.out / f"{options.data.name}_noise.jsonl"
-        )
+        path = options.out / f"{options.data.name}_noise.jsonl"
+        train_again(simulation, plan, options.noise, path)
+        print(noise_line(list(RecordFile(path).read().values())))
         return
     if options.everything:
         plan = Plan((FIRST,), plan.seeds, len(simulation.pool), query=0, rounds=1)
     simulation.run(plan, show)
     if plan.rounds > 1:
-        print(curves_table(simulation.file.read(), plan.start, plan.query))
+        print(report(simulation.file.read(), plan.start, plan.query, options.picture))
 
 
 if __name__ == "__main__":

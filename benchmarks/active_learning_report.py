@@ -38,14 +38,20 @@ def main() -> None:
     if options.strategy:
         wanted = {*options.strategy, BASELINES[0]}
         records = {c: r for c, r in records.items() if c.strategy in wanted}
-    dice = Curves.of(records, options.start, options.query)
-    print(f"{len(dice.seeds)} seeds\n")
-    print(curves_table(records, options.start, options.query))
-    print(wins_table(dice))
+    print(report(records, options.start, options.query, options.picture))
     if options.noise:
         print(noise_line(list(RecordFile(options.noise).read().values())))
-    if options.picture:
-        draw(dice, options.picture)
+
+
+def report(
+    records: Mapping[Cell, Record], start: int, query: int, picture: Path | None = None
+) -> str:
+    """All tables of one starting budget and query; the curves as a picture, too."""
+    dice = Curves.of(records, start, query)
+    if picture:
+        draw(dice, picture)
+    tables = (curves_table(records, start, query), wins_table(dice))
+    return "\n".join((f"{len(dice.seeds)} seeds\n", *tables))
 
 
 def curves_table(records: Mapping[Cell, Record], start: int, query: int) -> str:
