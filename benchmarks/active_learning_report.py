@@ -2,8 +2,8 @@
 
 Usage:
 
-    python benchmarks/active_learning_report.py FOLDER/hc18.jsonl [--start N] [--query N] \
-        [--strategy NAME]... [--noise FOLDER/hc18_noise.jsonl] [--picture FILE.png]
+    python benchmarks/active_learning_report.py FOLDER/hc18.jsonl FOLDER/psfhs.jsonl \
+        [--start N] [--query N] [--strategy NAME]... [--pictures FOLDER]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +27,42 @@ SHARE_OF_FULL = 0.99
 def main() -> None:
     """Print the tables as Markdown and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("records", type=Path)
+    parser.add_argument("records", type=Path, nargs="+", help="one file a data set")
     parser.add_argument("--start", type=int, default=5)
     parser.add_argument("--query", type=int, default=5)
     parser.add_argument("--strategy", action="append", help="only these; default all")
-    parser.add_argument("--noise", type=Path, help="records of the same labels, trained anew")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--pictures", type=Path, help="folder for the curves")
     options = parser.parse_args()
-    records = RecordFile(options.records).read()
-    if options.strategy:
-        wanted = {*options.strategy, BASELINES[0]}
-        records = {c: r for c, r in records.items() if c.strategy in wanted}
-    print(report(records, options.start, options.query, options.picture))
-    if options.noise:
-        print(noise_line(list(RecordFile(options.noise).read().values())))
+    wanted = {*options.strategy, BASELINES[0]} if options.strategy else None
+    curves = []
+    for file in options.records:
+        records = RecordFile(file).read()
+        if wanted:
+            records = {c: r for c, r in records.items() if c.strategy in wanted}
+        name = f"active_learning_{file.stem}.png"
+        picture = options.pictures / name if options.pictures else None
+        print(f"## {file.stem}\n\n{report(records, options.start, options.query, picture)}")
+        noise = file.with_name(f"{file.stem}_noise.jsonl")
+        if noise.is_file():
+            print(noise_line(list(RecordFile(noise).read().values())), end="\n\n")
+        curves.append(Curves.of(records, options.start, options.query))
+    if len(curves) > 1:
+        print(f"## together\n\n{together(curves)}")
+
+
+def together(parts: Sequence[Curves]) -> str:
+    """A row for each strategy that all data sets have, the largest mean area first."""
+    joined = Curves.joined(parts)
+    areas = joined.area()
+    base = areas[joined.strategies.index(BASELINES[0])]
+    against = {name: joined.against(name) for name in BASELINES}
+    rows = []
+    for row in areas.mean(1).argsort()[::-1]:
+        name = joined.strategies[row]
+        won = f"{(areas[row] > base).sum()} of {len(base)}" if name != BASELINES[0] else ""
+        rows.append([name, *(difference(a.get(name)) for a in against.values()), won])
+    head = ["strategy", *(f"− {name}" for name in against), f"seeds ahead of {BASELINES[0]}"]
+    return table(head, rows)
 
 
 def report(

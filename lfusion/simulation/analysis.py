@@ -68,6 +68,28 @@ class Curves:
         )
         return cls(names, seeds, tuple(start + query * r for r in rounds), values)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Curves]) -> Curves:
+        """Put simulations on several data sets side by side, each seed of each a column.
+
+        Args:
+            parts: at least one, all with the same numbers of labels.
+
+        Returns:
+            The strategies that all have. Heights differ between data sets; differences within a
+            seed, such as `against` and `wins`, can be compared.
+
+        Raises:
+            ValueError: the numbers of labels differ.
+        """
+        labels = {part.labels for part in parts}
+        if len(labels) != 1:
+            raise ValueError(f"expected the same numbers of labels, got {sorted(labels)}")
+        names = tuple(n for n in parts[0].strategies if all(n in p.strategies for p in parts))
+        values = [part.values[[part.strategies.index(name) for name in names]] for part in parts]
+        seeds = tuple(seed for part in parts for seed in part.seeds)
+        return cls(names, seeds, labels.pop(), np.concatenate(values, axis=1))
+
     def area(self) -> NDArray[np.float64]:
         """Return the normalised area under each curve, AUBC [strategies, seeds].
 

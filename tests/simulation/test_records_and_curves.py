@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,30 @@ def test_differences_are_paired_by_seed() -> None:
 def test_wins_count_rounds_after_the_first() -> None:
     wins = Curves.of(_records(), 5, 10).wins()
     np.testing.assert_array_equal(wins, [[0, 1], [3, 0]])
+
+
+def test_data_sets_side_by_side_are_paired_by_their_own_seeds() -> None:
+    records = _records()
+    first = Curves.of(records, 5, 10)
+    third = {
+        replace(cell, strategy="third"): record for cell, record in records.items() if cell.round
+    }
+    lower = {cell: _record(cell, record.dice - 0.5) for cell, record in records.items()}
+    second = Curves.of({**third, **lower}, 5, 10)
+    assert second.strategies == ("third", "random", "better")
+    joined = Curves.joined((first, second))
+    assert joined.strategies == ("random", "better")
+    assert joined.seeds == (0, 1, 0, 1)
+    np.testing.assert_allclose(joined.values[:, 2:], joined.values[:, :2] - 0.5)
+    alone, both = (curves.against("random")["better"] for curves in (first, joined))
+    assert both.value == pytest.approx(alone.value)
+    np.testing.assert_array_equal(joined.wins(), 2 * first.wins())
+
+
+def test_data_sets_with_other_budgets_are_not_joined() -> None:
+    other = Curves.of({replace(c, query=5): r for c, r in _records().items()}, 5, 5)
+    with pytest.raises(ValueError, match="the same numbers of labels"):
+        Curves.joined((Curves.of(_records(), 5, 10), other))
 
 
 def test_labels_to_reach_lie_on_the_curve() -> None:
