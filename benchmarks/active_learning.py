@@ -40,6 +40,7 @@ STRATEGIES = (
     "epistemic_power",
     "epistemic_per_kind",
     "epistemic_spread",
+    "epistemic_spread_linear",
     "information_gain",
     "coreset",
     "typiclust",

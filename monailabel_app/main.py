@@ -159,7 +159,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         return {COLD_START: known.pop(COLD_START), **known}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        """One run computes all scores; it carries the name of the default strategy."""
+        """One run computes all scores, whatever its name."""
         return {"epistemic": self.pool_scoring}
 
     def _training_ended(self, record: TrainingRecord) -> None:

@@ -1,7 +1,7 @@
 """Maps → image scores → labelling order."""
 
 from lfusion.acquisition.batch import Pick, standardised
-from lfusion.acquisition.diversity import k_center_greedy, stratified, typiclust
+from lfusion.acquisition.diversity import k_center_greedy, stratified, typiclust, uncertain_spread
 from lfusion.acquisition.egad import egad
 from lfusion.acquisition.information import greedy_batch, information_gain, packed, unpacked
 from lfusion.acquisition.ranking import RankedImage, rank
@@ -30,5 +30,6 @@ __all__ = [
     "standardised",
     "stratified",
     "typiclust",
+    "uncertain_spread",
     "unpacked",
 ]

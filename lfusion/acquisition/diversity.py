@@ -75,6 +75,30 @@ def k_center_greedy(
     return picks
 
 
+def uncertain_spread(
+    ids: Sequence[str],
+    embeddings: Embeddings,
+    count: int,
+    known: Embeddings,
+    scores: NDArray[np.float64],
+) -> list[Pick]:
+    """Pick uncertain images far from all that are labelled or picked: √score times distance.
+
+    Scores differ by much larger factors than distances; the root lets both count.
+
+    Args:
+        ids: of the candidates.
+        embeddings: of the candidates, [candidates, features].
+        count: picks at most.
+        known: of the labelled images, [labelled, features].
+        scores: of the candidates, not negative, the larger the less certain.
+
+    Returns:
+        Picks as `k_center_greedy` gives them with √score as weight.
+    """
+    return k_center_greedy(ids, embeddings, count, known, np.sqrt(scores))
+
+
 def typiclust(
     ids: Sequence[str], embeddings: Embeddings, count: int, known: Embeddings, seed: int = 0
 ) -> list[Pick]:

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.acquisition import (
+    Pick,
     egad,
     greedy_batch,
     k_center_greedy,
     random_score,
     stratified,
     typiclust,
+    uncertain_spread,
 )
 from lfusion.acquisition.clusters import k_means
 from lfusion.simulation.candidates import Candidates
@@ -97,11 +99,16 @@ def _stratified_random(candidates: Candidates, count: int) -> list[str]:
     return [p.id for p in stratified(candidates.ids, unknown, count, known, candidates.seed)]
 
 
-def _coreset(score: str | None, candidates: Candidates, count: int) -> list[str]:
-    """Take images far from all labelled ones and from each other, uncertain ones by preference."""
+def _coreset(candidates: Candidates, count: int) -> list[str]:
     unknown, known = candidates.looks
-    scores = None if score is None else candidates.scores[score]
-    return [p.id for p in k_center_greedy(candidates.ids, unknown, count, known, scores)]
+    return [pick.id for pick in k_center_greedy(candidates.ids, unknown, count, known)]
+
+
+def _spread(choose: Callable[..., list[Pick]], candidates: Candidates, count: int) -> list[str]:
+    """Take uncertain images far from all labelled ones and from each other."""
+    unknown, known = candidates.looks
+    scores = candidates.scores["epistemic_per_sqrt_area"]
+    return [pick.id for pick in choose(candidates.ids, unknown, count, known, scores)]
 
 
 def _typiclust(candidates: Candidates, count: int) -> list[str]:
@@ -122,7 +129,7 @@ def _egad(candidates: Candidates, count: int) -> list[str]:
 STRATEGIES: Mapping[str, Strategy] = {
     "random": _random,
     "stratified_random": _stratified_random,
-    "coreset": partial(_coreset, None),
+    "coreset": _coreset,
     "typiclust": _typiclust,
     "entropy": partial(_by_score, "total_per_sqrt_area"),
     "entropy_mean": partial(_by_score, "total_mean"),
@@ -132,7 +139,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     "epistemic_mean": partial(_by_score, "epistemic_mean"),
     "epistemic_power": partial(_power, "epistemic_per_sqrt_area"),
     "epistemic_per_kind": partial(_per_kind, "epistemic_per_sqrt_area"),
-    "epistemic_spread": partial(_coreset, "epistemic_per_sqrt_area"),
+    "epistemic_spread": partial(_spread, uncertain_spread),
+    "epistemic_spread_linear": partial(_spread, k_center_greedy),
     "entropy_per_kind": partial(_per_kind, "total_per_sqrt_area"),
     "epistemic_for_its_size": partial(_for_its_size, "epistemic"),
     "entropy_for_its_size": partial(_for_its_size, "total"),

@@ -20,6 +20,7 @@ from lfusion.acquisition import (
     standardised,
     stratified,
     typiclust,
+    uncertain_spread,
 )
 from lfusion.errors import LFusionError
 from monailabel_app.lib.index import Index
@@ -67,7 +68,7 @@ def _looks(pool: PlanningPool) -> tuple[NDArray[np.float64], int, NDArray[np.flo
 
 
 def _epistemic_spread(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:
-    return k_center_greedy(ids, *_looks(pool), pool.scores["epistemic_per_sqrt_area"])
+    return uncertain_spread(ids, *_looks(pool), pool.scores["epistemic_per_sqrt_area"])
 
 
 def _coreset(pool: PlanningPool, ids: Sequence[str]) -> list[Pick]:

@@ -12,7 +12,7 @@ from lfusion.protocol import Why
 _PLANNED_SENTENCES = {
     "epistemic_spread": (
         "The model lacks knowledge for it, and it looks unlike the labelled images and those "
-        "before it in the queue (score times distance {value:.3g})."
+        "before it in the queue (root of the score times distance, {value:.3g})."
     ),
     "information_gain": (
         "Once the images before it in the queue are labelled, its label tells the model more than "
@@ -50,10 +50,13 @@ class Order:
     planned: bool = False
 
 
-ORDERS = {
+_BY_NAME = {
     **{name: Order(name, score) for name, score in STRATEGIES.items()},
     **{name: Order(name, score, planned=True) for name, score in PLANNED.items()},
 }
+_DEFAULT = "epistemic_spread"  # docs/evidence/active_learning.md
+
+ORDERS = {_DEFAULT: _BY_NAME[_DEFAULT], **_BY_NAME}
 """All strategies by name, the default first."""
 
 

@@ -182,7 +182,7 @@ class TestPlans:
         offers = [pool.offered("epistemic_spread", client) for client in ("ann", "bob")]
         deviations = np.std(list(LOOKS.values()), axis=0)
         distance = math.hypot(*(np.subtract(LOOKS["c"], LOOKS["a"]) / deviations))
-        assert offers[1][2] == pytest.approx(3 * distance)  # the score of c is 3
+        assert offers[1][2] == pytest.approx(math.sqrt(3) * distance)  # the score of c is 3
 
     def test_an_unplanned_image_falls_behind_and_says_so(self, pool: Pool) -> None:
         pool.planning.plan("egad")  # a third of the four: the two of highest entropy

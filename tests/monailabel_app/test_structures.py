@@ -204,4 +204,4 @@ def test_from_nothing_to_a_model(heads: Path, tiny_checkpoint: Path, tmp_path: P
         assert ended(http)["status"] == "done"
         info = http.get("/info/").json()
         assert info[INFO_KEY]["unlearned"] == ["symphysis"]
-        assert info[INFO_KEY]["strategies"][0] == "epistemic"
+        assert info[INFO_KEY]["strategies"][0] == "epistemic_spread"
