@@ -164,7 +164,8 @@ def draw(curves: Curves, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained")
     base = curves.values[curves.strategies.index(BASELINES[0])]
     colours = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]
-    for number, (name, values) in enumerate(zip(curves.strategies, curves.values, strict=True)):
+    by_name = sorted(zip(curves.strategies, curves.values, strict=True), key=lambda pair: pair[0])
+    for number, (name, values) in enumerate(by_name):  # the same colours on each data set
         colour = "black" if name in BASELINES[:1] else colours[number % len(colours)]
         style = {"color": colour, "lw": 2.5 if name in BASELINES[:1] else 1.5}
         marker = "osv^D<>pXP*h"[number % 12]
