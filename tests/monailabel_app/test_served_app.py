@@ -119,7 +119,8 @@ class TestAnnotationLoop:
 
     def test_the_first_open_image_of_the_queue_is_offered(self, served: Served) -> None:
         served.http.post("/scoring/epistemic", params={"run_sync": True})
-        queue = Queue.model_validate_json(served.http.get("/queue").content)
+        listed = served.http.get("/queue", params={"strategy": "epistemic"})
+        queue = Queue.model_validate_json(listed.content)
         first = next(item for item in queue.items if item.state == "open")
         sample = served.http.post("/activelearning/epistemic", json={}).json()
         assert sample["id"] == first.id
@@ -127,6 +128,10 @@ class TestAnnotationLoop:
         assert sample["score"] == max(score for score in scores if score is not None)
         stored = sample["lfusion"]["scores"]
         assert stored["epistemic_per_sqrt_area"] == sample["score"]
+
+    def test_without_a_strategy_the_queue_has_the_order_of_the_first(self, served: Served) -> None:
+        queue = Queue.model_validate_json(served.http.get("/queue").content)
+        assert queue.strategy == next(iter(served.http.get("/info/").json()["strategies"]))
 
     def test_a_seed_repeats_the_random_choice(self, served: Served) -> None:
         def draw(seed: int) -> Any:
