@@ -55,7 +55,7 @@ def together(parts: Sequence[Curves]) -> str:
     joined = Curves.joined(parts)
     areas = joined.area()
     base = areas[joined.strategies.index(BASELINES[0])]
-    against = {name: joined.against(name) for name in BASELINES}
+    against = {n: joined.against(n) for n in BASELINES if n in joined.strategies}
     rows = []
     for row in areas.mean(1).argsort()[::-1]:
         name = joined.strategies[row]
@@ -141,7 +141,7 @@ def noise_line(records: list[Record]) -> str:
 
 
 def spread(values: NDArray[np.float64], scale: float = 100, digits: int = 2) -> str:
-    """Mean ± standard deviation over the seeds, in %; the value of a single one."""
+    """Mean ± standard deviation over the seeds, by default in %; the value of a single one."""
     mean = f"{scale * values.mean():.{digits}f}"
     if len(values) == 1:
         return mean
