@@ -4,8 +4,9 @@ The labels are chosen before any model exists, at random or by `typiclust`; ever
 from an ImageNet encoder. Measured on the test examinations in native pixels: the mask of one pass,
 the mask of two (the image and its mirror image), and the ellipse that is fitted to the latter for
 the head circumference; each against the mask of the data set, which holds the drawn line, and
-against the true curve that the training learns, the middle of that line. Every finished run is a
-line of the records, and is not repeated.
+against the true curve that the training learns, the middle of that line. With `--members` the
+probabilities of several trainings on the same labels are averaged. Every finished run is a line of
+the records, and is not repeated.
 
     OMP_NUM_THREADS=1 python benchmarks/few_labels.py ../shared/data/hc18 --records FILE.jsonl \
         --weights ../shared/weights/mobilenetv2_100.imagenet.safetensors
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,17 +51,29 @@ LONG = replace(CONFIG, input=InputSpec(128), steps=600, average_decay=0.98)
 
 @dataclass(frozen=True)
 class Run:
-    """One training.
+    """One training, or an ensemble of them.
 
     Attributes:
         strategy: that chose the labels.
         labels: how many.
         seed: of the choice, the first weights and the training.
+        members: trainings on the same labels from the same first weights, with seeds of their own.
     """
 
     strategy: str
     labels: int
     seed: int
+    members: int = 1
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Run:
+        """The run of a record; those of before there were ensembles had one member."""
+        return cls(**{name: record[name] for name in cls.__dataclass_fields__ if name in record})
+
+    @property
+    def training_seeds(self) -> Sequence[int]:
+        """One for each member."""
+        return [self.seed + 1000 * member for member in range(self.members)]
 
 
 def at_random(pool: Sequence[PoolImage], count: int, seed: int) -> Sequence[str]:
@@ -95,21 +109,28 @@ def mirrored(image: UltrasoundImage) -> UltrasoundImage:
 
 
 @torch.inference_mode()
-def probabilities(predictor: Predictor, image: UltrasoundImage) -> Probabilities:
-    """Class probabilities in native pixels."""
+def probabilities(members: Sequence[Predictor], image: UltrasoundImage) -> Probabilities:
+    """Class probabilities in native pixels, the mean of the members."""
     rows, columns = image.pixels.shape
-    return native_probabilities(predictor.moments(image).decompose(1.0), (rows, columns))
+    each = [
+        native_probabilities(member.moments(image).decompose(1.0), (rows, columns))
+        for member in members
+    ]
+    mean: Probabilities = np.mean(each, axis=0, dtype=np.float32)
+    return mean
 
 
 def measure(
-    checkpoint: Checkpoint, images: Sequence[HeldOutImage], curves: Mapping[str, LabelMap]
+    checkpoints: Sequence[Checkpoint],
+    images: Sequence[HeldOutImage],
+    curves: Mapping[str, LabelMap],
 ) -> dict[str, float]:
     """Dice, its 5th percentile and the mean error of the circumference, in three ways."""
-    predictor = Predictor(checkpoint, "cpu")
+    members = [Predictor(checkpoint, "cpu") for checkpoint in checkpoints]
     found: dict[str, list[float]] = {}
     for held_out in images:
-        once = probabilities(predictor, held_out.image)
-        other = probabilities(predictor, mirrored(held_out.image))[:, :, ::-1]
+        once = probabilities(members, held_out.image)
+        other = probabilities(members, mirrored(held_out.image))[:, :, ::-1]
         both = (once + other) / 2
         masks = {"mask": most_probable(once) == 1, "two": most_probable(both) == 1}
         masks["ellipse"] = masks["two"]
@@ -137,8 +158,8 @@ def interior(outline: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np
     return inside
 
 
-def runs_table(records: Sequence[Mapping[str, float]]) -> str:
-    """A Markdown row for each strategy and number of labels: mean ± standard deviation."""
+def runs_table(records: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown row for each kind of run: mean ± standard deviation over the seeds."""
     columns = {
         "mask": ("mask_dice", 100),
         "two passes": ("two_dice", 100),
@@ -150,15 +171,17 @@ def runs_table(records: Sequence[Mapping[str, float]]) -> str:
         "HC MAE, mm": ("mask_hc_mae_mm", 1),
         "HC MAE, two passes, mm": ("two_hc_mae_mm", 1),
     }
-    kinds = dict.fromkeys((r["labels"], r["strategy"]) for r in records)
+    kinds: dict[tuple[int, int, str], list[Mapping[str, Any]]] = {}
+    for record in records:
+        run = Run.of(record)
+        kinds.setdefault((run.labels, run.members, run.strategy), []).append(record)
     rows = []
-    for labels, strategy in sorted(kinds):
-        runs = [r for r in records if (r["labels"], r["strategy"]) == (labels, strategy)]
+    for (labels, members, strategy), runs in sorted(kinds.items()):
         figures = [
             spread(np.array([r[name] for r in runs]), scale) for name, scale in columns.values()
         ]
-        rows.append([str(labels), str(strategy), str(len(runs)), *figures])
-    return table(["labels", "by", "seeds", *columns], rows)
+        rows.append([str(labels), strategy, str(members), str(len(runs)), *figures])
+    return table(["labels", "by", "trainings", "seeds", *columns], rows)
 
 
 def arguments() -> argparse.Namespace:
@@ -170,6 +193,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--labels", type=int, action="append", help="again for each; 25 and 50")
     parser.add_argument("--seed", type=int, action="append", help="again for each; 0 to 4")
     parser.add_argument("--strategy", action="append", choices=STRATEGIES)
+    parser.add_argument("--members", type=int, default=1, help="trainings to average")
     parser.add_argument("--steps", type=int, default=LONG.steps)
     parser.add_argument("--long-side", type=int, default=LONG.input.long_side)
     parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
@@ -200,19 +224,20 @@ def main() -> None:
     samples = {image.id: image.sample for image in pool}
     lines = options.records.read_text().splitlines() if options.records.is_file() else []
     records = [json.loads(line) for line in lines]
-    known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in records}
+    known = {Run.of(record) for record in records}
     for seed in options.seed or range(5):
         learner = simulation.learner(seed)
         for labels in options.labels or (25, 50):
             for strategy in options.strategy or ("typiclust", "random"):
-                run = Run(strategy, labels, seed)
+                run = Run(strategy, labels, seed, options.members)
                 if run in known:
                     continue
                 chosen = STRATEGIES[strategy](pool, labels, seed)
                 began = time.perf_counter()
-                checkpoint = learner.learn([samples[name] for name in chosen], seed)
+                labelled = [samples[name] for name in chosen]
+                checkpoints = [learner.learn(labelled, each) for each in run.training_seeds]
                 seconds = time.perf_counter() - began
-                figures = measure(checkpoint, held_out, curves)
+                figures = measure(checkpoints, held_out, curves)
                 records.append({**asdict(run), **figures, "training_s": seconds})
                 with options.records.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({**records[-1], "chosen": list(chosen)}) + "\n")
