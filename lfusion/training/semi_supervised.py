@@ -27,6 +27,7 @@ from lfusion.training.augment import augmented_batch
 from lfusion.training.config import TrainingConfig
 from lfusion.training.data import Sample, collate, shuffled_batches, to_grid, with_background
 from lfusion.training.losses import soft_dice_loss
+from lfusion.training.precision import reduced_precision
 from lfusion.training.second_decoder import SecondDecoder
 
 CONFIDENCE = 0.8
@@ -163,7 +164,7 @@ class CrossTeaching:
         """
         rise = ramp(self._step, round(RAMP * self._config.steps))
         self._step += 1
-        with self._arithmetic():
+        with reduced_precision(self.second, self._config.precision):
             features = self.second.features(pyramid, (target.shape[-2], target.shape[-1]))
             labelled = self.second.head(features)
         known = (target >= 0).all(1, keepdim=True).float()
@@ -179,7 +180,7 @@ class CrossTeaching:
         samples = next(self._batches)
         labels, taught = self._teach(samples)
         image, sector, first, second, valid = self._strong_views(samples, labels)
-        with self._arithmetic():
+        with reduced_precision(self._network, self._config.precision):
             pyramid, grid = self._network.encode(image), self._network.grid(image)
             features = (
                 self._network.decode(pyramid, grid).float(),
@@ -205,7 +206,7 @@ class CrossTeaching:
         """
         image, sector, _, valid = (x.to(self._device) for x in collate(samples))
         second = cast("SecondDecoder", self._averaged.module)
-        with self._arithmetic():
+        with reduced_precision(self._average, self._config.precision):
             pyramid, grid = self._average.encode(image), self._average.grid(image)
             features = (
                 self._average.decode(pyramid, grid).float(),
@@ -238,7 +239,3 @@ class CrossTeaching:
         # behind a background that belongs to neither lie the foregrounds of both decoders
         first, second = (with_background(part) for part in target[:, 1:].chunk(2, 1))
         return [image, sector, first, second, valid]
-
-    def _arithmetic(self) -> torch.autocast:
-        reduced = self._config.precision == "bfloat16"
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=reduced)
