@@ -3,9 +3,11 @@
 Cold: each mode takes the same steps from the same ImageNet encoder and the same new decoder.
 Warm: each takes the steps of a quick retraining from one network that knows the heads of HC18, on
 the heads of PSFHS, which it has never seen; what it forgets of HC18 is measured, too. Dice is that
-of the feature grid. Every finished run is a line of the results file, and is not repeated.
+of the feature grid. Every finished run is a line of the records, and is not repeated.
 
-    OMP_NUM_THREADS=1 python benchmarks/retraining_modes.py ../shared --results modes.jsonl
+    OMP_NUM_THREADS=1 python benchmarks/retraining_modes.py ../shared \
+        --records docs/evidence/records/retraining_modes.jsonl --picture FILE.png
+    python benchmarks/retraining_modes.py --quick     # phantoms, one short training of each mode
 """
 
 from __future__ import annotations
@@ -15,20 +17,21 @@ import copy
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from active_learning_report import spread
-from rich.console import Console
-from rich.table import Table
+from active_learning import CONFIG, named_data
+from active_learning_report import spread, table
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from lfusion.image import Dataset
-from lfusion.model import EncoderConfig, NetworkConfig, SegmentationNetwork, load_encoder_weights
+from lfusion.image.phantom import write_phantoms
+from lfusion.measurement import HEAD
+from lfusion.model import NetworkConfig, SegmentationNetwork, load_encoder_weights
 from lfusion.model.input import InputSpec
 from lfusion.training import TrainingConfig
 from lfusion.training.cached_features import FeatureCache
@@ -36,9 +39,8 @@ from lfusion.training.corrections import keep_start, weigh_corrections
 from lfusion.training.data import Sample, load_samples
 from lfusion.training.fit import fit_network, validation_dice
 
-ENCODER = EncoderConfig("timm:mobilenetv2_100", {"pad_type": "same"}, (0.5,) * 3, (0.5,) * 3)
 WEIGHTS = "weights/mobilenetv2_100.imagenet.safetensors"
-SPECS = {"cold": InputSpec(96), "warm": InputSpec(144)}
+SPECS = {"cold": CONFIG.input, "warm": InputSpec(144)}
 STRIDE = 2
 MODES: dict[str, dict[str, Any]] = {
     "all": {},
@@ -54,8 +56,8 @@ WARM_MODES: dict[str, dict[str, Any]] = {
     "decoder, 8 cached views": {"trained": "decoder", "precision": "bfloat16"},
 }
 BUDGETS = (10, 25, 50, 100)
-HEAD = {"hc18": 1, "psfhs": 2}
-"""Class number of the fetal head."""
+KNOWN, FOREIGN = "hc18", "psfhs"
+"""What the start of a warm training knows, and what it learns."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +83,39 @@ class Data:
     """Samples on the working grid, read once.
 
     Args:
-        shared: folder with `data` and `weights`.
+        folders: of the data sets, by name.
+        weights: of the encoder; without them every training starts from random ones.
         spec: the working grid.
         test: images of a test split to measure on, at most.
     """
 
-    def __init__(self, shared: Path, spec: InputSpec, test: int) -> None:
-        self.shared = shared
+    def __init__(
+        self, folders: Mapping[str, Path], weights: Path | None, spec: InputSpec, test: int
+    ) -> None:
+        self._datasets = {name: named_data(folder) for name, folder in folders.items()}
+        self._weights = weights
         self._spec = spec
         self._test = test
         self._read: dict[tuple[str, str], list[Sample]] = {}
 
+    def classes(self, data: str) -> int:
+        """Return the number of classes, the background included."""
+        return 1 + max(self._datasets[data].labels.values())
+
     def samples(self, data: str, split: str, *, head_only: bool = False) -> list[Sample]:
         """Return a split in an order that has nothing to do with its file names."""
         if (data, split) not in self._read:
-            dataset = Dataset.read(self.shared / "data" / data).split(split)
+            dataset = self._datasets[data].split(split)
             order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
             kept = order[: self._test] if split == "test" else order
             cases = tuple(dataset.cases[i] for i in kept.tolist())
-            classes = 1 + HEAD[data]
             self._read[data, split] = load_samples(
-                replace(dataset, cases=cases), self._spec, STRIDE, classes
+                replace(dataset, cases=cases), self._spec, STRIDE, self.classes(data)
             )
         samples = self._read[data, split]
         if not head_only:
             return samples
-        number = HEAD[data]
+        number = self._datasets[data].labels[HEAD]
         return [replace(s, target=s.target[number - 1 : number]) for s in samples]
 
     def labels(self, run: Run) -> list[Sample]:
@@ -115,29 +124,29 @@ class Data:
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(run.seed))
         return [samples[i] for i in order[: run.labels].tolist()]
 
-
-def new_network(shared: Path, classes: int, seed: int) -> SegmentationNetwork:
-    """Return a network with the ImageNet encoder and a new decoder."""
-    torch.manual_seed(seed)
-    network = SegmentationNetwork(NetworkConfig(ENCODER, classes))
-    load_encoder_weights(network.encoder, shared / WEIGHTS)
-    return network
+    def new_network(self, classes: int, seed: int) -> SegmentationNetwork:
+        """Return a network with the pretrained encoder and a new decoder."""
+        torch.manual_seed(seed)
+        network = SegmentationNetwork(NetworkConfig(CONFIG.encoder, classes))
+        if self._weights is not None:
+            load_encoder_weights(network.encoder, self._weights)
+        return network
 
 
 def base_network(data: Data, steps: int, file: Path) -> SegmentationNetwork:
     """Return a network that knows the heads of HC18, trained unless its file is there."""
-    network = new_network(data.shared, 2, 0)
+    network = data.new_network(2, 0)
     if file.is_file():
         network.load_state_dict(load_file(file))
         return network.eval()
     config = TrainingConfig(steps=steps, average_decay=0.98)
-    fit_network(network, data.samples("hc18", "train"), config)
+    fit_network(network, data.samples(KNOWN, "train", head_only=True), config)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, file)
     return network
 
 
 def carry_out(
-    run: Run, data: Data, steps: int, base: SegmentationNetwork | None
+    run: Run, data: Data, steps: int | None, base: SegmentationNetwork | None
 ) -> dict[str, float]:
     """Train and measure.
 
@@ -146,18 +155,12 @@ def carry_out(
         seconds per step.
     """
     if base is None:
-        network = new_network(data.shared, 1 + HEAD[run.data], run.seed)
-        config = TrainingConfig(
-            steps=steps,
-            learning_rate=2e-3,
-            average_decay=0.97,
-            precision="bfloat16",
-            seed=run.seed,
-        )
+        network = data.new_network(data.classes(run.data), run.seed)
+        config = replace(CONFIG, seed=run.seed)
     else:
         network = copy.deepcopy(base)
         config = replace(TrainingConfig.quick(run.seed), trained="all", kept=0.0)
-    config = replace(config, **WARM_MODES[run.mode])
+    config = replace(config, steps=steps or config.steps, **WARM_MODES[run.mode])
     began = time.process_time()
     labels = weigh_corrections(network, data.labels(run), config.correction_weight)
     with tempfile.TemporaryDirectory() as folder:
@@ -171,85 +174,148 @@ def carry_out(
     warm = base is not None
     figures["dice"] = validation_dice(network, data.samples(run.data, "test", head_only=warm))
     if warm:
-        figures["dice_before"] = validation_dice(network, data.samples("hc18", "test"))
+        known = data.samples(KNOWN, "test", head_only=True)
+        figures["dice_before"] = validation_dice(network, known)
     return figures
 
 
-def planned(arguments: argparse.Namespace) -> Iterator[Run]:
-    """Yield the runs, the first seed of the warm ones first."""
-    warm = [
-        Run("warm", "psfhs", mode, labels, seed)
-        for seed in range(arguments.seeds)
-        for labels in arguments.budgets
-        for mode in WARM_MODES
-    ]
-    first = len(arguments.budgets) * len(WARM_MODES)
-    yield from warm[:first]
-    for seed in range(arguments.cold_seeds):
-        for labels in arguments.budgets:
-            for data in HEAD:
+def planned(options: argparse.Namespace) -> Iterator[Run]:
+    """Yield the runs, all of a seed before those of the next."""
+    for seed in range(options.seeds):
+        for labels in options.budgets:
+            for data in (KNOWN, FOREIGN):
                 for mode in MODES:
                     yield Run("cold", data, mode, labels, seed)
-    yield from warm[first:]
+            for mode in WARM_MODES:
+                yield Run("warm", FOREIGN, mode, labels, seed)
 
 
-def show(results: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print the mean over the seeds of each run."""
-    for start, data, name in (
-        ("cold", "hc18", "dice"),
-        ("cold", "psfhs", "dice"),
-        ("warm", "psfhs", "dice"),
-        ("warm", "psfhs", "dice_before"),
-        ("warm", "psfhs", "step_s"),
-    ):
-        chosen = [r for r in results if (r["start"], r["data"]) == (start, data)]
-        budgets = sorted({r["labels"] for r in chosen})
-        table = Table("labels", *map(str, budgets), title=f"{name}, {start}, {data}")
-        for mode in dict.fromkeys(r["mode"] for r in chosen):
-            cells = []
-            for labels in budgets:
-                found = [r[name] for r in chosen if (r["mode"], r["labels"]) == (mode, labels)]
-                cells.append(spread(np.array(found), 1, 3) if found else "–")
-            table.add_row(mode, *cells)
-        console.print(table)
+TABLES = (
+    ("Cold start, HC18, Dice in %", "cold", KNOWN, "dice"),
+    ("Cold start, PSFHS, Dice in %", "cold", FOREIGN, "dice"),
+    ("Warm start, heads of PSFHS, Dice in %", "warm", FOREIGN, "dice"),
+    ("Warm start, HC18 afterwards, Dice in %", "warm", FOREIGN, "dice_before"),
+)
+
+
+def by_budget(
+    records: Sequence[Mapping[str, Any]], start: str, data: str, figure: str
+) -> dict[str, dict[int, NDArray[np.float64]]]:
+    """Mode → labels → the figure of each seed."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        if (record["start"], record["data"]) == (start, data):
+            mode = found.setdefault(record["mode"], {})
+            mode.setdefault(record["labels"], []).append(record[figure])
+    return {
+        mode: {labels: np.array(values) for labels, values in sorted(budgets.items())}
+        for mode, budgets in sorted(found.items(), key=lambda item: [*WARM_MODES].index(item[0]))
+    }
+
+
+def report(records: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown tables: a row for each mode, mean ± standard deviation over the seeds."""
+    parts = []
+    for title, start, data, figure in TABLES:
+        modes = by_budget(records, start, data, figure)
+        seconds = by_budget(records, start, data, "step_s")
+        budgets = sorted({labels for found in modes.values() for labels in found})
+        rows = [
+            [
+                mode,
+                *(spread(found[n]) if n in found else "" for n in budgets),
+                f"{np.mean(np.concatenate([*seconds[mode].values()])):.2f}",
+            ]
+            for mode, found in modes.items()
+        ]
+        seeds = {r["seed"] for r in records if (r["start"], r["data"]) == (start, data)}
+        head = [f"{title}, {len(seeds)} seeds", *(f"{n} labels" for n in budgets), "s per step"]
+        parts.append(table(head, rows))
+    return "\n".join(parts)
+
+
+def draw(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The means over the seeds with their standard errors, one panel for each table."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(13, 8), layout="constrained")
+    for axis, (title, *chosen) in zip(axes.flat, TABLES, strict=True):
+        for number, (mode, found) in enumerate(by_budget(records, *chosen).items()):
+            means = [100 * (1 - values.mean()) for values in found.values()]
+            errors = [
+                100 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+                for values in found.values()
+            ]
+            marker = "osv^D<>p"[number]
+            axis.errorbar([*found], means, errors, marker=marker, capsize=2, label=mode)
+            axis.set_xscale("log")
+            axis.set_xticks([*found], [*map(str, found)])
+            axis.minorticks_off()
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.set(title=title.replace("Dice", "100 − Dice"), xlabel="labels")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def arguments() -> argparse.Namespace:
+    """What to train."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("shared", type=Path, nargs="?", help="folder with data/ and weights/")
+    parser.add_argument("--records", type=Path, default=Path("retraining_modes.jsonl"))
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--base-steps", type=int, default=400)
+    parser.add_argument("--test", type=int, default=150, help="test images measured, at most")
+    parser.add_argument("--base", type=Path, help="file of the network that knows HC18")
+    parser.add_argument("--picture", type=Path, help="draw the curves there")
+    parser.add_argument("--quick", action="store_true", help="phantoms and few steps")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Carry out the runs that are missing and print all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shared", type=Path, help="folder with data/ and weights/")
-    parser.add_argument("--results", type=Path, default=Path("retraining_modes.jsonl"))
-    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
-    parser.add_argument("--seeds", type=int, default=2, help="of warm starts")
-    parser.add_argument("--cold-seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="of a cold start")
-    parser.add_argument("--base-steps", type=int, default=400)
-    parser.add_argument("--test", type=int, default=50, help="test images measured")
-    arguments = parser.parse_args()
-    grids = {k: Data(arguments.shared, spec, arguments.test) for k, spec in SPECS.items()}
-    console = Console()
-    lines = arguments.results.read_text().splitlines() if arguments.results.is_file() else []
-    results = [json.loads(line) for line in lines]
-    known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in results}
+    """Carry out the runs that are missing, print the tables and draw the curves."""
+    torch.set_num_threads(1)
+    options = arguments()
+    weights, steps = None, None
+    if options.quick:
+        shared = Path(tempfile.mkdtemp())
+        folders = {name: shared / name / "phantoms" for name in (KNOWN, FOREIGN)}
+        for seed, folder in enumerate(folders.values()):
+            write_phantoms(folder, 20, seed)
+        options.records, options.base = shared / "records.jsonl", shared / "base.safetensors"
+        options.budgets, options.seeds, options.base_steps, steps = [4], 1, 20, 2
+    else:
+        folders = {name: options.shared / "data" / name for name in (KNOWN, FOREIGN)}
+        weights = options.shared / WEIGHTS
+    grids = {k: Data(folders, weights, spec, options.test) for k, spec in SPECS.items()}
+    lines = options.records.read_text().splitlines() if options.records.is_file() else []
+    records = [json.loads(line) for line in lines]
+    known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in records}
     base = None
-    for run in planned(arguments):
+    for run in planned(options):
         if run in known:
             continue
         data = grids[run.start]
         if run.start == "warm" and base is None:
-            base = base_network(
-                data, arguments.base_steps, arguments.results.with_suffix(".safetensors")
-            )
-            before = validation_dice(base, data.samples("psfhs", "test", head_only=True))
-            same = validation_dice(base, data.samples("hc18", "test"))
-            print(f"base: {same:.4f} on HC18, {before:.4f} on the heads of PSFHS", flush=True)
+            file = options.base or options.records.with_suffix(".safetensors")
+            base = base_network(data, options.base_steps, file)
+            before = validation_dice(base, data.samples(FOREIGN, "test", head_only=True))
+            same = validation_dice(base, data.samples(KNOWN, "test", head_only=True))
+            print(f"start: {same:.4f} on HC18, {before:.4f} on the heads of PSFHS", flush=True)
         started = base if run.start == "warm" else None
-        figures = carry_out(run, data, arguments.steps, started)
-        results.append({**asdict(run), **figures})
-        with arguments.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(results[-1]) + "\n")
-        print(run, figures, flush=True)
-    show(results, console)
+        records.append({**asdict(run), **carry_out(run, data, steps, started)})
+        with options.records.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(records[-1]) + "\n")
+        print(records[-1], flush=True)
+    print(report(records))
+    if options.picture:
+        draw(records, options.picture)
 
 
 if __name__ == "__main__":
