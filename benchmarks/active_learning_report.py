@@ -3,7 +3,7 @@
 Usage:
 
     python benchmarks/active_learning_report.py FOLDER/hc18.jsonl FOLDER/psfhs.jsonl \
-        [--start N] [--query N] [--strategy NAME]... [--pictures FOLDER]
+        [--strategy NAME]... [--pictures FOLDER]
 """
 
 from __future__ import annotations
@@ -28,26 +28,36 @@ def main() -> None:
     """Print the tables as Markdown and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("records", type=Path, nargs="+", help="one file a data set")
-    parser.add_argument("--start", type=int, default=5)
-    parser.add_argument("--query", type=int, default=5)
     parser.add_argument("--strategy", action="append", help="only these; default all")
     parser.add_argument("--pictures", type=Path, help="folder for the curves")
     options = parser.parse_args()
     wanted = {*options.strategy, BASELINES[0]} if options.strategy else None
-    curves = []
+    found = {}
     for file in options.records:
         records = RecordFile(file).read()
         if wanted:
             records = {c: r for c, r in records.items() if c.strategy in wanted}
-        name = f"active_learning_{file.stem}.png"
-        picture = options.pictures / name if options.pictures else None
-        print(f"## {file.stem}\n\n{report(records, options.start, options.query, picture)}")
+        found[file.stem] = records
         noise = file.with_name(f"{file.stem}_noise.jsonl")
         if noise.is_file():
-            print(noise_line(list(RecordFile(noise).read().values())), end="\n\n")
-        curves.append(Curves.of(records, options.start, options.query))
-    if len(curves) > 1:
-        print(f"## together\n\n{together(curves)}")
+            print(f"{file.stem}: {noise_line(list(RecordFile(noise).read().values()))}\n")
+    for start, query in sorted({b for records in found.values() for b in budgets(records)}):
+        asked = f"{start} labels and {query} more each time"
+        curves = []
+        for name, records in found.items():
+            if (start, query) not in budgets(records):
+                continue
+            file = f"active_learning_{name}_{start}_{query}.png"
+            picture = options.pictures / file if options.pictures else None
+            print(f"## {name}, {asked}\n\n{report(records, start, query, picture)}")
+            curves.append(Curves.of(records, start, query))
+        if len(curves) > 1:
+            print(f"## Together, {asked}\n\n{together(curves)}")
+
+
+def budgets(records: Mapping[Cell, Record]) -> set[tuple[int, int]]:
+    """First labels and query of what was played in rounds."""
+    return {(cell.start, cell.query) for cell in records if cell.round}
 
 
 def together(parts: Sequence[Curves]) -> str:

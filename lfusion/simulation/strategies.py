@@ -137,6 +137,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "aleatoric": partial(_by_score, "aleatoric_per_sqrt_area"),
     "epistemic": partial(_by_score, "epistemic_per_sqrt_area"),
     "epistemic_mean": partial(_by_score, "epistemic_mean"),
+    "epistemic_patch_max": partial(_by_score, "epistemic_patch_max"),
     "epistemic_power": partial(_power, "epistemic_per_sqrt_area"),
     "epistemic_per_kind": partial(_per_kind, "epistemic_per_sqrt_area"),
     "epistemic_spread": partial(_spread, uncertain_spread),
