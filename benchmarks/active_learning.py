@@ -149,7 +149,7 @@ def main() -> None:
     if options.noise:
         path = options.out / f"{options.data.name}_noise.jsonl"
         train_again(simulation, plan, options.noise, path)
-        print(noise_line(list(RecordFile(path).read().values())))
+        print(noise_line(RecordFile(path).read(), simulation.file.read()))
         return
     if options.everything:
         plan = Plan((FIRST,), plan.seeds, len(simulation.pool), query=0, rounds=1)

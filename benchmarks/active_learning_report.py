@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.evaluation import Estimate
-from lfusion.simulation import Cell, Curves, Record, RecordFile, training_noise
+from lfusion.simulation import FIRST, Cell, Curves, Record, RecordFile, training_noise
 
 BASELINES = ("random", "stratified_random")
 SHARE_OF_FULL = 0.99
@@ -40,7 +40,7 @@ def main() -> None:
         found[file.stem] = records
         noise = file.with_name(f"{file.stem}_noise.jsonl")
         if noise.is_file():
-            print(f"{file.stem}: {noise_line(list(RecordFile(noise).read().values()))}\n")
+            print(f"{file.stem}: {noise_line(RecordFile(noise).read(), records)}\n")
     for start, query in sorted({b for records in found.values() for b in budgets(records)}):
         asked = f"{start} labels and {query} more each time"
         curves = []
@@ -122,9 +122,12 @@ def curves_table(records: Mapping[Cell, Record], start: int, query: int) -> str:
 
 def difference(found: Estimate | None) -> str:
     """Percentage points with their interval; nothing for a strategy against itself."""
-    if found is None or found.value is None or found.low is None or found.high is None:
+    if found is None or found.value is None:
         return ""
-    return f"{100 * found.value:+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
+    value = f"{100 * found.value:+.2f}"
+    if found.low is None or found.high is None:
+        return value
+    return f"{value} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
 
 
 def wins_table(curves: Curves) -> str:
@@ -138,15 +141,24 @@ def wins_table(curves: Curves) -> str:
     return table(["row beats column", *names], rows)
 
 
-def noise_line(records: list[Record]) -> str:
-    """The noise of the training itself, by number of labels."""
+def noise_line(again: Mapping[Cell, Record], records: Mapping[Cell, Record]) -> str:
+    """The noise of the training itself, by number of labels.
+
+    Args:
+        again: trainings on labels of `records`, with other seeds.
+        records: as played.
+    """
     repeats: dict[int, dict[tuple[str, ...], list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        repeats[len(record.chosen)][tuple(sorted(record.chosen))].append(record.dice)
-    parts = [
-        f"{100 * training_noise(list(sets.values())):.2f} with {labels} labels"
-        for labels, sets in sorted(repeats.items())
-    ]
+    for record in again.values():
+        repeats[len(record.chosen)][record.chosen].append(record.dice)
+    for cell, record in records.items():
+        if cell.strategy == FIRST and record.chosen in repeats[len(record.chosen)]:
+            repeats[len(record.chosen)][record.chosen].append(record.dice)
+    parts = []
+    for labels, sets in sorted((n, list(found.values())) for n, found in repeats.items() if found):
+        freedom = sum(len(values) - 1 for values in sets)
+        noise = 100 * training_noise(sets)
+        parts.append(f"{noise:.2f} with {labels} labels ({freedom} degrees of freedom)")
     return f"Standard deviation between trainings on the same labels, Dice in %: {', '.join(parts)}"
 
 

@@ -16,7 +16,6 @@ the records, and is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,7 @@ from lfusion.predictor import Predictor
 from lfusion.predictor.steps import most_probable, native_probabilities
 from lfusion.simulation import prepare
 from lfusion.simulation.pool import HeldOutImage, PoolImage
+from lfusion.simulation.records import append_line, read_lines
 from lfusion.simulation.simulate import first_labels
 from lfusion.training.data import ellipse_mask
 from lfusion.types import LabelMap, Probabilities
@@ -222,8 +222,7 @@ def main() -> None:
         if (curve := ellipse_mask(case, *image.mask.shape)) is not None
     }
     samples = {image.id: image.sample for image in pool}
-    lines = options.records.read_text().splitlines() if options.records.is_file() else []
-    records = [json.loads(line) for line in lines]
+    records = read_lines(options.records)
     known = {Run.of(record) for record in records}
     for seed in options.seed or range(5):
         learner = simulation.learner(seed)
@@ -239,8 +238,7 @@ def main() -> None:
                 seconds = time.perf_counter() - began
                 figures = measure(checkpoints, held_out, curves)
                 records.append({**asdict(run), **figures, "training_s": seconds})
-                with options.records.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({**records[-1], "chosen": list(chosen)}) + "\n")
+                append_line(options.records, {**records[-1], "chosen": list(chosen)})
                 print(run, figures, flush=True)
     print(runs_table(records))
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from lfusion.image.phantom import write_phantoms
 from lfusion.measurement import HEAD
 from lfusion.model import NetworkConfig, SegmentationNetwork, load_encoder_weights
 from lfusion.model.input import InputSpec
+from lfusion.simulation.records import append_line, keep_settings, read_lines
 from lfusion.training import TrainingConfig
 from lfusion.training.cached_features import FeatureCache
 from lfusion.training.corrections import keep_start, weigh_corrections
@@ -294,8 +294,8 @@ def main() -> None:
         folders = {name: options.shared / "data" / name for name in (KNOWN, FOREIGN)}
         weights = options.shared / WEIGHTS
     grids = {k: Data(folders, weights, spec, options.test) for k, spec in SPECS.items()}
-    lines = options.records.read_text().splitlines() if options.records.is_file() else []
-    records = [json.loads(line) for line in lines]
+    keep_settings(options.records, {"base steps": options.base_steps, "test images": options.test})
+    records = read_lines(options.records)
     known = {Run(**{key: r[key] for key in Run.__dataclass_fields__}) for r in records}
     base = None
     for run in planned(options):
@@ -310,8 +310,7 @@ def main() -> None:
             print(f"start: {same:.4f} on HC18, {before:.4f} on the heads of PSFHS", flush=True)
         started = base if run.start == "warm" else None
         records.append({**asdict(run), **carry_out(run, data, steps, started)})
-        with options.records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(records[-1]) + "\n")
+        append_line(options.records, records[-1])
         print(records[-1], flush=True)
     print(report(records))
     if options.picture:

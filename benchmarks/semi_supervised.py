@@ -13,7 +13,6 @@ the feature grid. Runs are written as they end, and those that are written are n
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from collections import defaultdict
@@ -35,6 +34,7 @@ from lfusion.model import (
     load_encoder_weights,
 )
 from lfusion.model.input import InputSpec
+from lfusion.simulation.records import append_line, read_lines
 from lfusion.training import TrainingConfig
 from lfusion.training.data import Sample, load_samples
 from lfusion.training.fit import fit_network, validation_dice
@@ -85,7 +85,7 @@ def measured(
 
 def measure(a: argparse.Namespace) -> None:
     """Make the runs that are not written yet."""
-    done = [without_figures(run) for run in read(a.out)]
+    done = [without_figures(run) for run in read_lines(a.out)]
     dataset, spec, stride = Dataset.read(a.data), InputSpec(a.long_side), 2
     classes = max(dataset.labels.values()) + 1
     training = dataset.split("train")
@@ -104,13 +104,7 @@ def measure(a: argparse.Namespace) -> None:
             continue
         labelled = drawn(training.cases, labels, seed)
         figures = measured(run, labelled, samples, test, a.encoder_weights)
-        with a.out.open("a") as file:
-            print(json.dumps(figures), file=file)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the runs written so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        append_line(a.out, figures)
 
 
 def without_figures(run: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +157,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
-        print(table(read(arguments.out)))
+        print(table(read_lines(arguments.out)))
     else:
         measure(arguments)
 

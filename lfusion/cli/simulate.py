@@ -75,7 +75,9 @@ def simulate(
                 f"Dice {record.dice:.4f}",
             ),
         )
-    Console().print(_table(Curves.of(simulation.file.read(), start, query)))
+    records = simulation.file.read()
+    curves = Curves.of(records, start, query, strategies=plan.strategies, rounds=rounds)
+    Console().print(_table(curves))
 
 
 def _counter(bar: Progress) -> Callable[[str], Callable[[int, int], None]]:

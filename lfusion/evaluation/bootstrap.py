@@ -7,12 +7,14 @@ leading axes, so all resamples of one figure are one call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 REPLICATES = 2000
 LEVEL = 0.95
@@ -25,7 +27,7 @@ Statistic: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % bootstrap interval; None where it does not exist."""
+    """A figure with its bootstrap interval, of 95 % by default; None where it does not exist."""
 
     value: float | None
     low: float | None
@@ -68,7 +70,30 @@ def resample_weights(
     return np.asarray(draws[:, [number[key] for key in keys]], np.float64)
 
 
-def estimate(statistic: Statistic, weights: NDArray[np.float64]) -> Estimate:
+def expanded_level(blocks: Sequence[int]) -> float:
+    """Return the level at which the percentile interval of a mean over few values holds 95 %.
+
+    Resamples of five values spread too little: at a level of 0.95 the interval holds the mean of
+    normal values in 84 % of all cases, at this one in 92 %.
+
+    Args:
+        blocks: number of values in each part that is drawn for itself, two or more in each.
+
+    Source:
+        T. C. Hesterberg, What teachers should know about the bootstrap, The American Statistician
+        69 (2015) 371, arXiv 1411.5279: the expanded percentile interval. Of several parts the
+        degrees of freedom are added, and the smallest part sets the factor.
+
+    Example:
+        >>> round(expanded_level([5]), 3), round(expanded_level([1000]), 3)
+        (0.998, 0.95)
+    """
+    smallest, freedom = min(blocks), sum(blocks) - len(blocks)
+    wide = stats.t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(smallest / (smallest - 1))
+    return float(1 - 2 * stats.norm.cdf(-wide))
+
+
+def estimate(statistic: Statistic, weights: NDArray[np.float64], level: float = LEVEL) -> Estimate:
     """Return a statistic of all images and its percentile interval.
 
     Resamples for which the statistic is not defined (NaN) are left out.
@@ -76,6 +101,7 @@ def estimate(statistic: Statistic, weights: NDArray[np.float64]) -> Estimate:
     Args:
         statistic: weights [..., images] → [...].
         weights: [replicates, images], from `resample_weights`.
+        level: share of the resamples that lie in the interval.
     """
     value = float(statistic(np.ones(weights.shape[-1])))
     if not np.isfinite(value):
@@ -86,6 +112,6 @@ def estimate(statistic: Statistic, weights: NDArray[np.float64]) -> Estimate:
     draws = draws[np.isfinite(draws)]
     if not len(draws):
         return Estimate(value, None, None)
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))

@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.evaluation import Estimate, estimate, resample_weights
-from lfusion.evaluation.bootstrap import Statistic
+from lfusion.evaluation.bootstrap import Statistic, expanded_level
 from lfusion.simulation.records import Cell, Record
 from lfusion.simulation.simulate import FIRST
+
+REPLICATES = 20_000
+"""Resamples of an interval: those of few seeds reach far into the tails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +24,27 @@ class Curves:
     Attributes:
         strategies: names.
         seeds: of the columns.
+        blocks: of the columns; seeds of one data set have one number.
         labels: number of labels of each round.
         values: [strategies, seeds, rounds].
     """
 
     strategies: tuple[str, ...]
     seeds: tuple[int, ...]
+    blocks: tuple[int, ...]
     labels: tuple[int, ...]
     values: NDArray[np.float64]
 
     @classmethod
     def of(
-        cls, records: Mapping[Cell, Record], start: int, query: int, figure: str = "dice"
+        cls,
+        records: Mapping[Cell, Record],
+        start: int,
+        query: int,
+        figure: str = "dice",
+        *,
+        strategies: Sequence[str] | None = None,
+        rounds: int | None = None,
     ) -> Curves:
         """Collect a figure of the simulations with these budgets.
 
@@ -41,24 +53,33 @@ class Curves:
             start: labels at the beginning.
             query: labels per round.
             figure: attribute of `Record`.
+            strategies: names; by default those that have finished a seed.
+            rounds: trainings of each seed; by default the most that there are.
 
         Raises:
-            ValueError: no seed is complete.
+            ValueError: there is no seed that all strategies have finished.
         """
         own = [c for c in records if (c.start, c.query) == (start, query)]
-        names = tuple(dict.fromkeys(c.strategy for c in own if c.round))
-        rounds = range(max((c.round for c in own), default=0) + 1)
+        numbers = range(rounds or max((c.round for c in own), default=0) + 1)
 
         def cells(name: str, seed: int) -> list[Cell]:
-            return [Cell(start, query, seed, name if r else FIRST, r) for r in rounds]
+            return [Cell(start, query, seed, name if r else FIRST, r) for r in numbers]
 
+        played = tuple(strategies or dict.fromkeys(c.strategy for c in own if c.round))
+        finished = {
+            name: {c.seed for c in own if all(cell in records for cell in cells(name, c.seed))}
+            for name in played
+        }
+        names = played if strategies else tuple(name for name in played if finished[name])
         seeds = tuple(
-            seed
-            for seed in sorted({c.seed for c in own})
-            if all(cell in records for name in names for cell in cells(name, seed))
+            sorted(set.intersection(*(finished[name] for name in names))) if names else ()
         )
-        if not names or not seeds:
-            raise ValueError(f"expected a seed that all strategies have finished, got {len(own)}")
+        if not seeds:
+            counts = ", ".join(f"{name} {len(found)}" for name, found in finished.items())
+            raise ValueError(
+                f"expected a seed of which all strategies have finished {len(numbers)} rounds from "
+                f"{start} labels by {query}, got finished seeds: {counts or 'none'}"
+            )
         values = np.array(
             [
                 [[getattr(records[cell], figure) for cell in cells(name, seed)] for seed in seeds]
@@ -66,7 +87,8 @@ class Curves:
             ],
             np.float64,
         )
-        return cls(names, seeds, tuple(start + query * r for r in rounds), values)
+        labels = tuple(start + query * r for r in numbers)
+        return cls(names, seeds, (0,) * len(seeds), labels, values)
 
     @classmethod
     def joined(cls, parts: Sequence[Curves]) -> Curves:
@@ -88,7 +110,8 @@ class Curves:
         names = tuple(n for n in parts[0].strategies if all(n in p.strategies for p in parts))
         values = [part.values[[part.strategies.index(name) for name in names]] for part in parts]
         seeds = tuple(seed for part in parts for seed in part.seeds)
-        return cls(names, seeds, labels.pop(), np.concatenate(values, axis=1))
+        blocks = tuple(number for number, part in enumerate(parts) for _ in part.seeds)
+        return cls(names, seeds, blocks, labels.pop(), np.concatenate(values, axis=1))
 
     def area(self) -> NDArray[np.float64]:
         """Return the normalised area under each curve, AUBC [strategies, seeds].
@@ -113,15 +136,20 @@ class Curves:
             baseline: name of a strategy.
 
         Returns:
-            Strategy → difference with its bootstrap interval over the seeds.
+            Strategy → difference with its bootstrap interval over the seeds, those of each data
+            set drawn for themselves; no interval for a single seed.
         """
         areas = self.area()
-        weights = resample_weights([None] * len(self.seeds))
-        return {
-            name: estimate(_weighted(areas[row] - areas[self.strategies.index(baseline)]), weights)
-            for row, name in enumerate(self.strategies)
-            if name != baseline
-        }
+        gains = areas - areas[self.strategies.index(baseline)]
+        sizes = [self.blocks.count(block) for block in dict.fromkeys(self.blocks)]
+        names = {name: row for row, name in enumerate(self.strategies) if name != baseline}
+        if min(sizes) == 1:
+            return {n: Estimate(float(gains[row].mean()), None, None) for n, row in names.items()}
+        parts = [
+            resample_weights([None] * size, REPLICATES, number) for number, size in enumerate(sizes)
+        ]
+        weights, level = np.concatenate(parts, axis=1), expanded_level(sizes)
+        return {n: estimate(_weighted(gains[row]), weights, level) for n, row in names.items()}
 
     def wins(self) -> NDArray[np.intp]:
         """Return how often the row beats the column, over seeds and rounds after the first."""

@@ -43,6 +43,19 @@ def test_records_come_back_and_a_cut_off_line_is_left_out(tmp_path: Path) -> Non
     path = tmp_path / "new" / "records.jsonl"
     path.write_text(path.read_text() + '{"cell": {"start"')
     assert file.read() == {first.cell: first, second.cell: second}
+    third = _record(Cell(5, 5, 0, "egad", 2), 0.92)
+    file.append(third)  # on a line of its own, not behind what was cut off
+    assert file.read() == {first.cell: first, second.cell: second, third.cell: third}
+
+
+def test_a_file_goes_on_with_the_settings_it_was_begun_with(tmp_path: Path) -> None:
+    path, record = tmp_path / "records.jsonl", _record(Cell(5, 5, 0, FIRST, 0), 0.9)
+    RecordFile(path, {"steps": 200, "scale": (1, 2)}).append(record)
+    assert RecordFile(path, {"steps": 200, "scale": (1, 2)}).read() == {record.cell: record}
+    with pytest.raises(DatasetError, match="begun with, steps = 200, got steps = 1000"):
+        RecordFile(path, {"steps": 1000, "scale": (1, 2)})
+    (tmp_path / "records.settings.json").unlink()  # records of before settings were kept
+    assert RecordFile(path, {"steps": 1000}).read() == {record.cell: record}
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -60,6 +73,18 @@ def test_curves_hold_the_seeds_that_all_strategies_finished() -> None:
     np.testing.assert_allclose(curves.values[1, 0], (0.8, 0.86, 0.88))
 
 
+def test_a_strategy_that_has_finished_no_seed_is_left_out_unless_it_is_asked_for() -> None:
+    records = _records()
+    begun = Cell(5, 10, 0, "begun", 1)
+    records[begun] = _record(begun, 0.9)
+    assert Curves.of(records, 5, 10).strategies == ("random", "better")
+    with pytest.raises(ValueError, match="finished seeds: random 3, begun 0"):
+        Curves.of(records, 5, 10, strategies=("random", "begun"))
+    short = Curves.of(records, 5, 10, strategies=("begun",), rounds=2)
+    assert short.labels == (5, 15)
+    assert short.seeds == (0,)
+
+
 def test_area_is_the_mean_height() -> None:
     areas = Curves.of(_records(), 5, 10).area()
     # (0.8 + 0.82)/2 and (0.82 + 0.86)/2, equally wide
@@ -73,6 +98,44 @@ def test_differences_are_paired_by_seed() -> None:
     assert found.value == pytest.approx(np.mean(own))
     assert found.low == pytest.approx(min(own))
     assert found.high == pytest.approx(max(own))
+
+
+def test_one_seed_has_no_interval() -> None:
+    records = {cell: record for cell, record in _records().items() if not cell.seed}
+    found = Curves.of(records, 5, 10).against("random")["better"]
+    assert found.value == pytest.approx((0.83 + 0.87) / 2 - (0.81 + 0.84) / 2)
+    assert found.interval is None
+
+
+def test_each_data_set_is_drawn_for_itself() -> None:
+    records = _records()
+    lower = {
+        cell: _record(cell, record.dice - 0.1 * (cell.strategy == "better"))
+        for cell, record in records.items()
+    }
+    parts = [Curves.of(found, 5, 10) for found in (records, lower)]
+    joined = Curves.joined(parts).against("random")["better"]
+    one, other = (part.against("random")["better"] for part in parts)
+    assert None not in (one.low, other.low)
+    # between the data sets the difference varies far more than within each
+    assert joined.low == pytest.approx(((one.low or 0) + (other.low or 0)) / 2)
+    assert joined.high == pytest.approx(((one.high or 0) + (other.high or 0)) / 2)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (5, 5)])
+def test_intervals_of_few_seeds_hold_the_true_difference(sizes: tuple[int, ...]) -> None:
+    chance, held = np.random.default_rng(0), 0
+    for _ in range(200):
+        gains = [chance.normal(size=size) for size in sizes]
+        parts = [
+            Curves(("a", "b"), (*range(len(gain)),), (0,) * len(gain), (5,), values[..., None])
+            for gain in gains
+            for values in [np.array([0 * gain, gain])]
+        ]
+        found = Curves.joined(parts).against("a")["b"]
+        assert found.interval is not None
+        held += found.interval[0] <= 0 <= found.interval[1]
+    assert held / 200 == pytest.approx(0.94, abs=0.04)
 
 
 def test_wins_count_rounds_after_the_first() -> None:
@@ -114,7 +177,7 @@ def test_labels_to_reach_lie_on_the_curve() -> None:
 
 
 def test_nothing_finished_is_an_error() -> None:
-    with pytest.raises(ValueError, match="a seed that all strategies have finished"):
+    with pytest.raises(ValueError, match="got finished seeds: none"):
         Curves.of(_records(), 5, 5)
 
 

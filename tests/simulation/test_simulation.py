@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from lfusion.cli import app
 from lfusion.errors import DatasetError
+from lfusion.image import Dataset
+from lfusion.model import EncoderConfig
+from lfusion.model.input import InputSpec
 from lfusion.simulation import (
     Cell,
     Plan,
@@ -20,8 +23,11 @@ from lfusion.simulation import (
     RecordFile,
     Simulation,
     first_labels,
+    prepare,
 )
+from lfusion.training import TrainingConfig
 
+CONFIG = TrainingConfig(encoder=EncoderConfig("tiny"), input=InputSpec(48), steps=12)
 PLAN = Plan(("random", "epistemic"), (0, 1), start=2, query=1, rounds=3)
 
 
@@ -67,6 +73,45 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_result(
     assert {c: (r.chosen, r.dice) for c, r in again.file.read().items()} == {
         c: (r.chosen, r.dice) for c, r in played[1].items()
     }
+
+
+def test_nothing_is_measured_on_what_is_learned(heads: Path, tmp_path: Path) -> None:
+    data = Dataset.read(heads)
+    train, test = data.split("train"), data.split("test")
+
+    def prepared(pool: Dataset) -> None:
+        prepare(pool, test, CONFIG, None, tmp_path / "r.jsonl", lambda _: lambda done, total: None)
+
+    with pytest.raises(DatasetError, match=f"got image {test.cases[0].id} among both"):
+        prepared(data)
+    same_exam = replace(train.cases[0], group="exam"), replace(test.cases[0], group="exam")
+    pool = replace(train, cases=(same_exam[0], *train.cases[1:]))
+    test = replace(test, cases=(same_exam[1], *test.cases[1:]))
+    with pytest.raises(DatasetError, match="got examination exam among both"):
+        prepared(pool)
+    assert not (tmp_path / "r.settings.json").exists()
+
+
+def test_records_of_other_settings_are_not_taken_for_new_ones(heads: Path, tmp_path: Path) -> None:
+    data = Dataset.read(heads)
+
+    def prepared(steps: int, pool: str = "train") -> None:
+        config = replace(CONFIG, steps=steps, seed=steps)
+        prepare(
+            data.split(pool),
+            data.split("test"),
+            config,
+            None,
+            tmp_path / "records.jsonl",
+            lambda _: lambda done, total: None,
+        )
+
+    prepared(12)
+    prepared(12)
+    with pytest.raises(DatasetError, match="steps = 12, got steps = 30"):
+        prepared(30)
+    with pytest.raises(DatasetError, match="images to label"):
+        prepared(12, "val")
 
 
 def test_a_repeated_training_differs_by_its_seed_alone(
