@@ -45,7 +45,7 @@ def seconds_per_step(
 ) -> float:
     """Train a copy and return the processor time of a step."""
     copied = copy.deepcopy(network)
-    cache = None if folder is None else FeatureCache(folder, copied.encoder, config.precision)
+    cache = None if folder is None else FeatureCache(folder, copied, config.precision)
     began = time.process_time()
     fit_network(copied, samples, config, features=cache)
     return (time.process_time() - began) / config.steps

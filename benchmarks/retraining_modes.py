@@ -166,7 +166,7 @@ def carry_out(
     with tempfile.TemporaryDirectory() as folder:
         features = None
         if run.mode == "decoder, 8 cached views":
-            features = FeatureCache(Path(folder), network.encoder, config.precision)
+            features = FeatureCache(Path(folder), network, config.precision)
         fit_network(network, labels, config, features=features)
     if base is not None:
         keep_start(network, base.state_dict(), config.kept)

@@ -52,12 +52,21 @@ def calibrate(
             "with --val-split"
         )
     frozen = None if loaded.reference is None else loaded.reference.encoder
+    if encoder_weights is not None and loaded.distance_features:
+        raise BadArgumentError(
+            "expected no --encoder-weights for a checkpoint with distance features: its posterior "
+            "is fitted to what its own frozen encoder sees; leave them out"
+        )
     if encoder_weights is not None:
         frozen = pretrained_reference(loaded.network.config.encoder, encoder_weights)
     with progress_bar("{task.fields[figures]}") as bar:
         show = show_stages(bar)
         if frozen is not None:
             reference = fit_reference(frozen, normal.cases, seed, show)
+            if loaded.reference is not None and loaded.distance_features:
+                # the posterior knows its appearance features in the coordinates of this density
+                known = replace(reference.normative, patch=loaded.reference.normative.patch)
+                reference = replace(reference, normative=known)
             loaded = replace(loaded, reference=reference)
         loaded = run(loaded, held_out.labelled().cases, show)
     typer.echo(f"{out}: checkpoint {loaded.save(out)}")

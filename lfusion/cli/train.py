@@ -100,10 +100,11 @@ def train(
     from lfusion.training import train as run
 
     new_only = (encoder, encoder_weights, encoder_option, encoder_mean, encoder_std, long_side)
-    if start is not None and any(value is not None for value in new_only):
+    asked = any(value is not None for value in new_only) or bool(distance_features)
+    if start is not None and asked:
         raise BadArgumentError(
-            "a training that goes on from --start keeps its encoder and working grid; "
-            "leave out --encoder... and --long-side, or --start"
+            "a training that goes on from --start keeps its encoder, its head and working grid; "
+            "leave out --encoder..., --distance-features and --long-side, or --start"
         )
     if lora_rank and trained not in (None, Part.ALL):
         raise BadArgumentError(

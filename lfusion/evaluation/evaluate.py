@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
@@ -19,14 +18,12 @@ from lfusion.evaluation.metrics import (
 )
 from lfusion.evaluation.results import EvaluationReport, ForeignSet, ImageResult, ScoredImage
 from lfusion.image import Case, Dataset, UltrasoundImage
-from lfusion.measurement import measure_maps
+from lfusion.measurement import measure_maps, reference_hc
 from lfusion.types import BoolMap, LabelMap, PixelSize
 
 if TYPE_CHECKING:
     from lfusion.predictor import Prediction, Predictor
 
-HC_COLUMN = "hc_mm"
-"""Column of meta.csv with the sonographer's head circumference."""
 NSD_TOLERANCE_PX = 2.0
 """About the width of an annotator's line in HC18."""
 NSD_TOLERANCE_MM = 1.0
@@ -213,24 +210,6 @@ def _boundary_figures(
         "hd95_mm": float(np.mean([d.hausdorff95() for d in mm])) if mm else None,
         "nsd_mm": float(np.mean([d.surface_dice(NSD_TOLERANCE_MM) for d in mm])) if mm else None,
     }
-
-
-def reference_hc(case: Case) -> float | None:
-    """Return the sonographer's HC in mm; None when the data set gives none for this image.
-
-    Raises:
-        DatasetError: it is no positive number.
-    """
-    text = case.meta.get(HC_COLUMN, "").strip()
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise DatasetError(f"image {case.id}: expected a positive {HC_COLUMN}, got {text!r}")
-    return value
 
 
 def _require_images(dataset: Dataset, labelled: int, foreign: Mapping[str, Dataset]) -> None:

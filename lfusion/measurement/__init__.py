@@ -3,6 +3,7 @@
 from lfusion.measurement.displacement import displacement_weights
 from lfusion.measurement.measure import HEAD, SYMPHYSIS, measure, measure_maps
 from lfusion.measurement.quantities import Area, Measurement, standardised_errors
+from lfusion.measurement.reference import reference_hc
 from lfusion.measurement.sampled import sample_quantities
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "displacement_weights",
     "measure",
     "measure_maps",
+    "reference_hc",
     "sample_quantities",
     "standardised_errors",
 ]

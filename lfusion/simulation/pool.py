@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.errors import DatasetError
-from lfusion.evaluation.evaluate import reference_hc
 from lfusion.image import Case, Dataset, UltrasoundImage
 from lfusion.image.image import Geometry
+from lfusion.measurement import reference_hc
 from lfusion.model import Encoder, EncoderConfig
 from lfusion.model.input import InputSpec
 from lfusion.model.reference import appearance_of

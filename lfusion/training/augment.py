@@ -26,7 +26,7 @@ class Augmentation:
         flip: mirrored left to right.
         angle: rotation, radians.
         scale: (vertical, horizontal) magnification.
-        shift: (vertical, horizontal) displacement as a share of the side.
+        shift: (up, left) displacement of the content as a share of half the side.
         gamma: exponent of the grey values.
         gain: factor of the grey values at the top and at the bottom (time-gain compensation).
         blur: σ of a Gaussian blur, px; 0 for none.

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lfusion.model import Encoder, SegmentationNetwork
+from lfusion.model import SegmentationNetwork
 from lfusion.training.augment import apply_augmentation, draw_augmentation
 from lfusion.training.config import Precision
 from lfusion.training.data import Sample
@@ -28,11 +28,12 @@ LIMIT_BYTES = 1 << 30
 class FeatureCache:
     """Feature pyramids by encoder and by the very image that went into it.
 
-    A file that is damaged or gone is made again, so the folder may be deleted at any time.
+    A file that is damaged or gone is made again, and one that cannot be written is done without, so
+    the folder may be deleted and the disk be full at any time.
 
     Args:
         folder: where the files are; made when missing, and the oldest files in it are deleted.
-        encoder: stands still.
+        network: its encoder stands still; weights and configuration are part of the key.
         precision: of its arithmetic.
         limit_bytes: what earlier trainings may leave.
     """
@@ -40,14 +41,14 @@ class FeatureCache:
     def __init__(
         self,
         folder: Path,
-        encoder: Encoder,
+        network: SegmentationNetwork,
         precision: Precision,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        digest = sha256(precision.encode())
-        for weights in encoder.state_dict().values():
+        digest = sha256(f"{precision} {network.config.encoder}".encode())
+        for weights in network.encoder.state_dict().values():
             digest.update(_bytes(weights))
         self._encoder = digest.digest()
         _delete_oldest(folder, limit_bytes)
@@ -118,6 +119,8 @@ def _write(file: Path, pyramid: Sequence[Tensor]) -> None:
     try:
         save_file({str(n): level.contiguous() for n, level in enumerate(pyramid)}, temporary)
         os.replace(temporary, file)
+    except (OSError, SafetensorError):
+        pass  # what is not kept is computed again
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lfusion.checkpoint import Checkpoint
 from lfusion.image import Case, UltrasoundImage
-from lfusion.measurement import Measurement, measure_maps, standardised_errors
+from lfusion.measurement import Measurement, measure_maps, reference_hc, standardised_errors
 from lfusion.predictor import LogitMoments, Predictor
 from lfusion.predictor.steps import (
     QUALITY_SCORES,
@@ -31,9 +31,6 @@ from lfusion.training.losses import soft_cross_entropy
 from lfusion.types import LabelMap
 from lfusion.uncertainty.calibration import BANDS, Calibration, fit_temperature, reference_scores
 from lfusion.uncertainty.quality import MIN_IMAGES, fit_quality
-
-HC_COLUMN = "hc_mm"
-"""Column of meta.csv with the sonographer's head circumference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +72,9 @@ def calibrate(
             has, only ranges of scores are taken: temperature, expected quality and intervals
             would be too good to be true.
         device: a torch device, or "auto".
+
+    Raises:
+        DatasetError: a circumference in `meta.csv` is no positive number.
     """
     predictor = Predictor(checkpoint, device)
     looks = []
@@ -141,15 +141,15 @@ def _dice(mask: NDArray[np.int64], truth: LabelMap, labels: Mapping[str, int]) -
 def _true(
     case: Case, image: UltrasoundImage, mask: LabelMap, labels: Mapping[str, int]
 ) -> Measurement:
-    """Return what the annotator measured: `hc_mm` where the table has it, else the outline."""
+    """Return what the sonographer measured where the table has it, else the outline's."""
     drawn = ellipse_mask(case, *mask.shape) if len(labels) == 1 else None
     outline = mask if drawn is None else drawn
     truth = measure_maps(
         {name: outline == number for name, number in labels.items()}, image.pixel_size_mm
     )
-    written = case.meta.get(HC_COLUMN)
-    if written and truth.head is not None and truth.head.hc_mm is not None:
-        truth = replace(truth, head=replace(truth.head, hc_mm=float(written)))
+    written = reference_hc(case)
+    if written is not None and truth.head is not None and truth.head.hc_mm is not None:
+        truth = replace(truth, head=replace(truth.head, hc_mm=written))
     return truth
 
 

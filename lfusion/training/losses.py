@@ -71,7 +71,7 @@ def soft_cross_entropy(probabilities: Tensor, target: Tensor) -> Tensor:
 
 
 def soft_dice_loss(probabilities: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Return 1 − soft Dice, averaged over images and the foreground classes an image may hold.
+    """Return 1 − soft Dice, averaged over images and all foreground classes.
 
     Args:
         probabilities: [batch, classes, height, width].

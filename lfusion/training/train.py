@@ -19,7 +19,8 @@ from lfusion.checkpoint import (
     round_to_storage,
 )
 from lfusion.errors import TrainingError
-from lfusion.image import Dataset
+from lfusion.image import Case, Dataset
+from lfusion.measurement import reference_hc
 from lfusion.model import (
     NetworkConfig,
     SegmentationNetwork,
@@ -63,8 +64,10 @@ def train(
     Args:
         dataset: images with masks; its labels name the classes.
         config: hyperparameters.
-        start: checkpoint to go on from. Its architecture, working grid and the curvature of
-            images outside `dataset` are kept.
+        start: checkpoint to go on from. Its architecture and working grid are kept. Of its
+            curvature, that of the images behind the first of a chain of warm starts is kept; those
+            of later ones have to be in `dataset` again, and those of the first must not be, unless
+            `dataset` is what it was trained on.
         validation: held-out labelled images for early stopping and calibration. Without them the
             last weights are taken and the calibration of `start` is kept if held-out images made
             it; otherwise the temperature is 1, and the usual range of the scores is that of the
@@ -80,7 +83,9 @@ def train(
         device: a torch device, or "auto".
 
     Raises:
-        TrainingError: nothing to train on, labels that do not fit `start`, or a diverging loss.
+        TrainingError: nothing to train on, labels that do not fit `start`, a single image where
+            what is normal is to be learned as well, or a diverging loss.
+        DatasetError: a circumference in `meta.csv` is no positive number.
         TrainingStopped: `should_stop` said so.
         EncoderError: `encoder_weights` do not fit or cannot be fetched.
     """
@@ -102,6 +107,14 @@ def train(
         if validation is not None and validation.labelled()
         else []
     )
+    if frozen is not None and len(samples) < 2:
+        raise TrainingError(
+            f"expected two labelled images or more to learn what is normal, got {len(samples)}; "
+            "label another"
+        )
+    usual = _calibrated_on(dataset, start, validation if held_out else None)
+    for case in usual:
+        reference_hc(case)  # a cell that is no number is said before the long work, not after it
     left_out = not_annotated or {}
     learned = [replace(s, not_annotated=tuple(left_out.get(s.id, ()))) for s in samples]
     if start is not None:
@@ -127,7 +140,8 @@ def train(
         reference = fit_reference(frozen, dataset.labelled().cases, config.seed, report)
     looks = looks_of(dataset, reference, count)
     own = network_curvature(network, samples, config.seed, report, looks)
-    inherited = _inherited(start)
+    data = fingerprint(dataset)
+    inherited = _inherited(start, data)
     ggn = own if inherited is None else inherited + own
     weight = head_weight(network, count)
     posterior = fit_prior_precision(LastLayerLaplace(weight, FullCurvature(ggn)))
@@ -139,7 +153,7 @@ def train(
         input=spec,
         fingerprint=Fingerprint(
             images=len(samples),
-            data=fingerprint(dataset),
+            data=data,
             code=__version__,
             parent=start.id if start else None,
             config=config.as_dict(),
@@ -148,10 +162,20 @@ def train(
         reference=reference,
         unlearned=_still_unlearned(start, samples),
     )
-    if start is not None and not held_out and start.calibration.held_out:
+    if not usual:
         return checkpoint
-    normal = (validation if held_out and validation is not None else dataset).labelled()
-    return calibrate(checkpoint, normal.cases, report, held_out=bool(held_out), device=device)
+    return calibrate(checkpoint, usual, report, held_out=bool(held_out), device=device)
+
+
+def _calibrated_on(
+    dataset: Dataset, start: Checkpoint | None, held_out: Dataset | None
+) -> Sequence[Case]:
+    """Return the images that say what is usual; none where the start keeps saying it."""
+    if held_out is not None:
+        return held_out.labelled().cases
+    if start is not None and start.calibration.held_out:
+        return ()
+    return dataset.labelled().cases
 
 
 def _features(
@@ -159,7 +183,7 @@ def _features(
 ) -> FeatureCache | None:
     if folder is None or config.trained == "all":
         return None
-    return FeatureCache(folder, network.encoder, config.precision)
+    return FeatureCache(folder, network, config.precision)
 
 
 def _common_labels(dataset: Dataset, start: Checkpoint | None) -> dict[str, int]:
@@ -222,14 +246,18 @@ def _still_unlearned(start: Checkpoint | None, samples: Sequence[Sample]) -> tup
     return tuple(name for name in start.unlearned if not shown[start.labels[name] - 1])
 
 
-def _inherited(start: Checkpoint | None) -> Tensor | None:
+def _inherited(start: Checkpoint | None, data: str) -> Tensor | None:
     """Curvature of images that are not in the new training set.
 
     A chain of warm starts sees the growing set of corrections each time anew; only what came
     before the chain is inherited, so no image counts twice.
+
+    Args:
+        start: of the training.
+        data: fingerprint of the new training set.
     """
-    if start is None:
-        return None
+    if start is None or start.fingerprint.data == data:
+        return None if start is None else start.inherited_ggn
     return start.posterior.ggn if start.inherited_ggn is None else start.inherited_ggn
 
 

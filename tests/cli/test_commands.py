@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 import lfusion
 from lfusion.biometry import measure_head
 from lfusion.cli import app
-from lfusion.image import read_mask
+from lfusion.image import read_image, read_mask
 
 
 def run(*arguments: str | Path) -> str:
@@ -249,6 +250,37 @@ class TestTrain:
         # without weights it keeps the frozen encoder that it has
         run("calibrate", second, heads, "--out", first)
         assert Checkpoint.load(first).id == Checkpoint.load(second).id
+
+    def test_calibration_leaves_a_distance_aware_posterior_alone(
+        self, heads: Path, tmp_path: Path
+    ) -> None:
+        from lfusion.checkpoint import Checkpoint
+        from lfusion.model import EncoderConfig, build_encoder
+
+        first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+        weights = tmp_path / "weights.safetensors"
+        save_file(build_encoder(EncoderConfig("tiny")).body.state_dict(), weights)
+        options = ("--encoder", "tiny", "--steps", "2", "--distance-features", "6")
+        run("train", heads, "--out", first, "--encoder-weights", weights, *options)
+        run("calibrate", first, heads, "--out", second, "--split", "test")
+        epistemic = []
+        for file in (first, second):
+            predictor = lfusion.load(file)
+            terms = predictor.moments(read_image(heads / "images" / "head10.png")).decompose(1.0)
+            epistemic.append(terms.mutual_information)
+        torch.testing.assert_close(*epistemic)
+        before, after = (Checkpoint.load(file).reference for file in (first, second))
+        assert before is not None
+        assert after is not None
+        assert not torch.equal(before.normative.image.mean, after.normative.image.mean)
+        arguments = ["calibrate", first, heads, "--out", second, "--encoder-weights", weights]
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 2
+        assert "distance features" in result.stderr
+        arguments = ["train", heads, "--out", second, "--start", first, "--distance-features", "9"]
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 2
+        assert "keeps its encoder, its head" in " ".join(result.stderr.split())
 
     def test_calibration_needs_held_out_images(self, heads: Path, tmp_path: Path) -> None:
         model, out = tmp_path / "model.safetensors", tmp_path / "out.safetensors"

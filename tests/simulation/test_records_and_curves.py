@@ -122,11 +122,10 @@ def test_each_data_set_is_drawn_for_itself() -> None:
     assert joined.high == pytest.approx(((one.high or 0) + (other.high or 0)) / 2)
 
 
-@pytest.mark.parametrize("sizes", [(5,), (5, 5)])
-def test_intervals_of_few_seeds_hold_the_true_difference(sizes: tuple[int, ...]) -> None:
-    chance, held = np.random.default_rng(0), 0
-    for _ in range(200):
-        gains = [chance.normal(size=size) for size in sizes]
+def test_intervals_of_few_seeds_hold_the_true_difference() -> None:
+    chance, held, times = np.random.default_rng(0), 0, 150
+    for _ in range(times):
+        gains = [chance.normal(size=5) for _ in range(2)]
         parts = [
             Curves(("a", "b"), (*range(len(gain)),), (0,) * len(gain), (5,), values[..., None])
             for gain in gains
@@ -135,7 +134,7 @@ def test_intervals_of_few_seeds_hold_the_true_difference(sizes: tuple[int, ...])
         found = Curves.joined(parts).against("a")["b"]
         assert found.interval is not None
         held += found.interval[0] <= 0 <= found.interval[1]
-    assert held / 200 == pytest.approx(0.94, abs=0.04)
+    assert held / times > 0.9  # 0.94; that of plain percentiles is 0.87
 
 
 def test_wins_count_rounds_after_the_first() -> None:

@@ -179,4 +179,5 @@ def test_a_circumference_that_is_no_number_is_refused_by_name(heads: Path, tmp_p
     options = ["--start", "2", "--query", "1", "--rounds", "2", "--long-side", "64"]
     result = CliRunner().invoke(app, ["simulate", str(data), "--out", str(tmp_path), *options])
     assert result.exit_code == 2
-    assert "head12: expected a positive hc_mm, got 'wide'" in " ".join(result.output.split())
+    said = " ".join(result.output.split())
+    assert "head12: expected a positive hc_mm in meta.csv, got 'wide'" in said

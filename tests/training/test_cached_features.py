@@ -32,7 +32,7 @@ def samples(heads: Path) -> list[Sample]:
 
 def test_what_is_kept_is_what_the_encoder_says(tmp_path: Path) -> None:
     network, images = _network(), torch.rand(3, 1, 48, 64)
-    cache = FeatureCache(tmp_path, network.encoder, "float32")
+    cache = FeatureCache(tmp_path, network, "float32")
     expected = network.encode(images)
     cache.encode(network, images[:2])
     assert len(list(tmp_path.iterdir())) == 2
@@ -43,23 +43,42 @@ def test_what_is_kept_is_what_the_encoder_says(tmp_path: Path) -> None:
     assert len(kept) == 3
 
     kept[0].write_bytes(b"half a file")
-    again = FeatureCache(tmp_path, network.encoder, "float32")
+    again = FeatureCache(tmp_path, network, "float32")
     torch.testing.assert_close(again.encode(network, images)[0], expected[0])
     with torch.no_grad():
         next(network.encoder.parameters()).add_(1)
-    other = FeatureCache(tmp_path, network.encoder, "float32")
+    other = FeatureCache(tmp_path, network, "float32")
     torch.testing.assert_close(other.encode(network, images), list(network.encode(images)))
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_a_folder_that_goes_away_costs_time_and_nothing_else(tmp_path: Path) -> None:
+    network, image = _network(), torch.rand(1, 1, 48, 64)
+    cache = FeatureCache(tmp_path / "kept", network, "float32")
+    (tmp_path / "kept").rmdir()
+    torch.testing.assert_close(cache.encode(network, image), list(network.encode(image)))
+
+
+def test_encoders_that_scale_grey_values_otherwise_share_nothing(tmp_path: Path) -> None:
+    network, image = _network(), torch.rand(1, 1, 48, 64)
+    dark = SegmentationNetwork(
+        replace(network.config, encoder=replace(network.config.encoder, mean=(0.9,) * 3))
+    ).eval()
+    dark.load_state_dict(network.state_dict())
+    for own in (network, dark):
+        cache = FeatureCache(tmp_path, own, "float32")
+        torch.testing.assert_close(cache.encode(own, image), list(own.encode(image)))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_earlier_trainings_leave_no_more_than_the_limit(tmp_path: Path) -> None:
     network = _network()
-    cache = FeatureCache(tmp_path, network.encoder, "float32")
+    cache = FeatureCache(tmp_path, network, "float32")
     for number in range(4):
         cache.encode(network, torch.full((1, 1, 32, 32), number / 4))
     size = sum(file.stat().st_size for file in tmp_path.iterdir())
     latest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-    FeatureCache(tmp_path, network.encoder, "float32", limit_bytes=size // 2)
+    FeatureCache(tmp_path, network, "float32", limit_bytes=size // 2)
     left = list(tmp_path.iterdir())
     assert len(left) == 2
     assert latest in left
@@ -82,7 +101,7 @@ def test_a_training_from_kept_features_is_the_same_one(
     for _ in range(2):
         copied = _network()
         copied.load_state_dict(network.state_dict())
-        cache = FeatureCache(tmp_path, copied.encoder, "float32")
+        cache = FeatureCache(tmp_path, copied, "float32")
         states.append(fit_network(copied, samples, CONFIG, features=cache).state_dict())
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, msg=name)

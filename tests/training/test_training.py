@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lfusion.checkpoint import Checkpoint
-from lfusion.errors import EncoderError, TrainingError, TrainingStopped
+from lfusion.errors import DatasetError, EncoderError, TrainingError, TrainingStopped
 from lfusion.image import Case, Dataset
-from lfusion.model import EncoderConfig
+from lfusion.model import EncoderConfig, build_encoder
 from lfusion.model.input import InputSpec
 from lfusion.training import TrainingConfig, TrainingProgress, train
 
@@ -116,6 +117,41 @@ def test_a_warm_start_keeps_the_curvature_of_earlier_images_once(
     for name, values in start.calibration.reference.items():
         np.testing.assert_array_equal(first.calibration.reference[name], values)
     assert start.id == Checkpoint.load(tiny_checkpoint).id
+
+
+def test_a_warm_start_on_the_same_images_counts_them_once(dataset: Dataset) -> None:
+    first = train(dataset.split("test"), replace(CONFIG, steps=1), device="cpu")
+    again = train(dataset.split("test"), replace(CONFIG, steps=1), start=first, device="cpu")
+    assert again.inherited_ggn is None
+    trace = float(first.posterior.ggn.trace())
+    assert float(again.posterior.ggn.trace()) == pytest.approx(trace, rel=0.2)
+
+
+@pytest.mark.parametrize("written", ["n/a", "0", "nan"])
+def test_a_circumference_that_is_none_is_said_before_the_training(
+    dataset: Dataset, written: str
+) -> None:
+    seen: list[TrainingProgress] = []
+    case = dataset.split("val").cases[0]
+    wrong = replace(case, meta={**case.meta, "hc_mm": written})
+    with pytest.raises(DatasetError, match=f"{case.id}: expected a positive hc_mm"):
+        train(
+            dataset.split("train"),
+            CONFIG,
+            validation=replace(dataset, cases=(wrong,)),
+            on_progress=seen.append,
+            device="cpu",
+        )
+    assert not seen
+
+
+def test_one_image_is_too_few_to_learn_what_is_normal(dataset: Dataset, tmp_path: Path) -> None:
+    weights, seen = tmp_path / "weights.safetensors", list[TrainingProgress]()
+    save_file(build_encoder(CONFIG.encoder).body.state_dict(), weights)
+    one = replace(dataset, cases=dataset.split("train").cases[:1])
+    with pytest.raises(TrainingError, match="two labelled images or more"):
+        train(one, CONFIG, encoder_weights=weights, on_progress=seen.append, device="cpu")
+    assert not seen
 
 
 def test_labels_that_do_not_fit_the_start_are_named(
