@@ -113,6 +113,12 @@ class Annotator:
             self.case.close()
         self.session.disconnect(reason)
 
+    def leave(self) -> None:
+        """The dock is gone and the viewer stays: end the session, and leave nothing there."""
+        if not isinstance(self.link.state, Disconnected):
+            self.disconnect()
+        self.case.leave()
+
     def shut_down(self) -> None:
         """The window is gone: what was painted is put on disk; nothing is drawn any more."""
         self._journal.finish()

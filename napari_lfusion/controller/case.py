@@ -63,6 +63,7 @@ class CaseController:
         self.view = View(viewer, self.stack, self.editor, self.review)
         self.tools = Tools(viewer, self.stack, self.pointer)
         self.measurement = LiveMeasurement(self.stack, requests)
+        self._viewer = viewer
         self._clock = clock
         self._model_mask: LabelMap | None = None
         self._answered: tuple[Click, ...] = ()
@@ -113,6 +114,12 @@ class CaseController:
         self.measurement.clear()
         self.stack.rest()
         self.closed.emit()
+
+    def leave(self) -> None:
+        """Take everything of ours out of the viewer, which would hold on to it."""
+        self.stack.remove()
+        self.pointer.leave()
+        self._viewer.mouse_move_callbacks.remove(self._on_move)
 
     @property
     def mask(self) -> LabelMap:

@@ -63,6 +63,10 @@ class Pointer:
         self._stack = stack
         viewer.mouse_drag_callbacks.append(self._on_drag)
 
+    def leave(self) -> None:
+        """Listen to the canvas no longer."""
+        self._viewer.mouse_drag_callbacks.remove(self._on_drag)
+
     def replace(self, clicks: tuple[Click, ...]) -> None:
         """Have other points, such as one less.
 

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
 KEY = "lfusion"
@@ -30,33 +29,6 @@ class Role(StrEnum):
 
 MAPS = (Role.EPISTEMIC, Role.ALEATORIC, Role.TOTAL)
 """The uncertainty maps; one of them is visible at a time."""
-
-
-def role_of(layer: Layer) -> Role | None:
-    """The role of a layer, or None for a layer that is not ours.
-
-    Args:
-        layer: Any layer.
-
-    Returns:
-        Its role.
-    """
-    mark = layer.metadata.get(KEY)
-    role = mark.get("role") if isinstance(mark, dict) else None
-    return Role(role) if role in set(Role) else None
-
-
-def find(viewer: ViewerModel, role: Role) -> Layer | None:
-    """The layer with a role.
-
-    Args:
-        viewer: Where to look.
-        role: What for.
-
-    Returns:
-        The layer, or None when it does not exist (any more).
-    """
-    return next((layer for layer in viewer.layers if role_of(layer) is role), None)
 
 
 def mark(layer: Layer, role: Role, case: str, model_version: str) -> None:

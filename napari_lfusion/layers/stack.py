@@ -15,7 +15,7 @@ from napari_lfusion.colormaps import alpha_ramp
 from napari_lfusion.core.case import OpenCase
 from napari_lfusion.layers.build import BUILDERS
 from napari_lfusion.layers.drawn import DRAWN, DrawnLayers
-from napari_lfusion.layers.roles import MAPS, Role, find, mark, role_of
+from napari_lfusion.layers.roles import MAPS, Role, mark
 from napari_lfusion.layers.scale import MapLimits, map_limits
 from napari_lfusion.layers.swap import name_classes, see, swap_and_forget, units_of
 
@@ -28,7 +28,8 @@ class LayerStack:
 
     Swapping the data of a layer reaches the screen several times faster than new layers do, and
     keeps what the annotator set: brush size, opacity, visibility. Layers that nobody sees are
-    filled when they are shown.
+    filled when they are shown. Layers of others are left alone, also those that have a role: a
+    result that somebody opened, or a copy of one of ours.
 
     Args:
         viewer: napari's viewer, or its model where there is no window.
@@ -40,6 +41,8 @@ class LayerStack:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._case: OpenCase | None = None
+        self._layers: dict[Role, Layer] = {}
+        """Those made last; somebody may have removed them from the viewer."""
         self._content: dict[Role, NDArray[Any]] = {}
         self._stale: set[Role] = set()
         self._hidden: dict[Role, bool] = {}
@@ -93,7 +96,7 @@ class LayerStack:
 
     def rest(self) -> None:
         """Hide the layers until the next case, which needs them again."""
-        layers = {role: find(self._viewer, role) for role in BUILDERS}
+        layers = {role: self._find(role) for role in BUILDERS}
         for role in DRAWN:
             if layers[role] is not None:
                 self.drawn.empty(role)
@@ -102,10 +105,18 @@ class LayerStack:
             if layer is not None:
                 see(layer, False)
 
+    def remove(self) -> None:
+        """Take the layers out of the viewer: nobody is left who would fill them."""
+        for role in BUILDERS:
+            layer = self._find(role)
+            if layer is not None:
+                layer.locked = LayerLock.NONE
+                self._viewer.layers.remove(layer)
+
     @property
     def alive(self) -> bool:
         """Whether the mask has its layer: not before a case, nor once the viewer was closed."""
-        return find(self._viewer, Role.MASK) is not None
+        return self._find(Role.MASK) is not None
 
     @property
     def labels(self) -> Labels:
@@ -120,7 +131,7 @@ class LayerStack:
     @property
     def visible_map(self) -> Role | None:
         """The map that is shown."""
-        layers = {role: find(self._viewer, role) for role in MAPS}
+        layers = {role: self._find(role) for role in MAPS}
         return next((role for role, layer in layers.items() if layer and layer.visible), None)
 
     def layer(self, role: Role) -> Layer:
@@ -132,7 +143,7 @@ class LayerStack:
         Returns:
             The layer.
         """
-        layer = find(self._viewer, role)
+        layer = self._find(role)
         if layer is None:
             layer = BUILDERS[role]()
             mark(layer, role, case="", model_version="")
@@ -140,7 +151,9 @@ class LayerStack:
                 layer.units = units_of(self._case)
             layer.locked = LayerLock.DELETION
             layer.events.visible.connect(lambda: self._on_visible(role))
-            self._viewer.layers.insert(self._position(role), layer)
+            position = self._position(role)
+            self._layers[role] = layer
+            self._viewer.layers.insert(position, layer)
             self.made.emit(role, layer)
         return layer
 
@@ -192,10 +205,14 @@ class LayerStack:
             self._fill(Role.ALTERNATIVE)
         see(layer, mask is not None)
 
+    def _find(self, role: Role) -> Layer | None:
+        made = self._layers.get(role)
+        return next((layer for layer in self._viewer.layers if layer is made), None)
+
     def _set_units(self, case: OpenCase) -> None:
         """In all layers at once, before the next frame: napari warns of units that are mixed."""
         for role in BUILDERS:
-            layer = find(self._viewer, role)
+            layer = self._find(role)
             if layer is not None:
                 layer.units = units_of(case)
 
@@ -208,7 +225,7 @@ class LayerStack:
         }
 
     def _on_visible(self, role: Role) -> None:
-        layer = find(self._viewer, role)
+        layer = self._find(role)
         if layer is not None and layer.visible:
             self._fill(role)
 
@@ -243,9 +260,6 @@ class LayerStack:
     def _position(self, role: Role) -> int:
         """Where a layer belongs among ours, so that a remade one finds its place."""
         order = list(BUILDERS)
-        place = order.index(role)
-        for index, layer in enumerate(self._viewer.layers):
-            other = role_of(layer)
-            if other is not None and order.index(other) > place:
-                return index
-        return len(self._viewer.layers)
+        above = [self._find(other) for other in order[order.index(role) + 1 :]]
+        places = [self._viewer.layers.index(layer) for layer in above if layer is not None]
+        return min(places, default=len(self._viewer.layers))

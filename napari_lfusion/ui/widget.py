@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QScrollArea, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
@@ -79,6 +79,13 @@ class AnnotatorWidget(QWidget):
         """
         self.messages.hide()
         self.annotator.connect(make)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
+        """See that the dock was closed: napari takes the widget out of it, and keeps it."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            # whoever moves the widget to another parent has done so by then
+            QTimer.singleShot(0, self._leave_when_closed)
 
     def help_picture(self) -> QPixmap:
         """The page of keys as a picture, for the documentation.
@@ -157,6 +164,12 @@ class AnnotatorWidget(QWidget):
         if info is not None and info.missing:
             sentences = (text[:1].upper() + text[1:].rstrip(".") for text in info.missing)
             self.messages.show_news(". ".join(sentences) + ".")
+
+    def _leave_when_closed(self) -> None:
+        if self.parent() is None and self._timer.isActive():
+            self._timer.stop()
+            self.annotator.leave()
+            self.deleteLater()
 
     def _recover_soon(self, recovery: Recovery) -> None:
         # a dialog blocks, and whoever told us must be able to finish first

@@ -39,6 +39,7 @@ from napari_lfusion.core.errors import (
 from napari_lfusion.core.journal import Recovery
 from napari_lfusion.core.session import Disconnected, Editing, Idle
 from napari_lfusion.demo import DemoBackend
+from napari_lfusion.layers import KEY
 
 
 class Moody(DemoBackend):
@@ -213,6 +214,32 @@ def test_while_the_server_is_away_corrections_wait(
     editing.tick()
     assert len(server.received) == 1
     assert "waiting" not in editing.status
+
+
+def test_strokes_are_kept_in_a_viewer_that_shows_masks_already(
+    viewer: ViewerModel, runner: Any, clock: Any, tmp_path: Path
+) -> None:
+    result = viewer.add_labels(np.ones((7, 9), np.uint8), metadata={KEY: {"role": "mask"}})
+    made: list[Annotator] = []
+    before = list(viewer.mouse_move_callbacks), list(viewer.mouse_drag_callbacks)
+    for number in (1, 2):
+        one = Annotator(viewer, runner, tmp_path / str(number), clock)
+        one.connect(DemoBackend)
+        one.session.next_case()
+        paint(one)
+        assert one.case.effort.strokes == 1
+        assert one.link.workspace is not None
+        (kept,) = one.link.workspace.journal.recover().cases
+        assert np.array_equal(kept.mask, one.case.mask)
+        made.append(one)
+        one.shut_down()  # its layers stay
+    assert result.data.shape == (7, 9)
+    assert result.data.all()
+    for one in made:
+        one.leave()
+    assert list(viewer.layers) == [result]
+    after = list(viewer.mouse_move_callbacks), list(viewer.mouse_drag_callbacks)
+    assert after == before
 
 
 def test_a_refused_correction_stays_open(

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 
 from lfusion.types import LabelMap
 from napari_lfusion.core.case import OpenCase
-from napari_lfusion.layers import KEY, MAPS, LayerStack, Role, find, role_of
+from napari_lfusion.layers import KEY, MAPS, LayerStack, Role
 
 LABELS = {"fetal head": 1, "pubic symphysis": 2}
 MakeCase = Callable[..., OpenCase]
@@ -36,7 +36,7 @@ def test_layers_are_told_apart_by_role_and_not_by_name(
     before = list(viewer.layers)
     show(stack, make_case("b"))
     assert list(viewer.layers) == before
-    assert [role_of(layer) for layer in viewer.layers] == list(Role)
+    assert [layer.metadata[KEY]["role"] for layer in viewer.layers] == list(Role)
     assert stack.labels.metadata[KEY]["case"] == "b"
 
 
@@ -74,8 +74,7 @@ def test_pixels_have_their_size(
     viewer: ViewerModel, stack: LayerStack, make_case: MakeCase
 ) -> None:
     show(stack, make_case())
-    image = find(viewer, Role.IMAGE)
-    assert image is not None
+    image = stack.layer(Role.IMAGE)
     assert tuple(image.scale) == (0.5, 0.25)
     assert {str(unit) for unit in image.units} == {"millimeter"}
     assert viewer.canvas.overlays.scale_bar.visible
@@ -181,7 +180,7 @@ def test_a_removed_layer_comes_back_in_its_place(
     viewer.layers.remove(stack.labels)
     case = make_case("b")
     show(stack, case)
-    assert [role_of(layer) for layer in viewer.layers] == list(Role)
+    assert [layer.metadata[KEY]["role"] for layer in viewer.layers] == list(Role)
     assert np.array_equal(stack.labels.data, case.start)
 
 
@@ -192,6 +191,23 @@ def test_layers_of_others_are_left_alone(
     show(stack, make_case())
     stack.rest()
     assert [layer for layer in viewer.layers if layer.visible] == [theirs]
+
+
+def test_a_result_that_was_opened_is_not_written_over(
+    viewer: ViewerModel, stack: LayerStack, make_case: MakeCase
+) -> None:
+    theirs = [
+        viewer.add_labels(np.ones((7, 9), np.uint8), metadata={KEY: {"role": "mask"}}),
+        viewer.add_image(np.ones((7, 9), np.float32), metadata={KEY: {"role": "epistemic"}}),
+    ]
+    case = make_case()
+    show(stack, case)
+    stack.rest()
+    assert [layer for layer in viewer.layers if layer.visible] == theirs
+    assert all(layer.data.shape == (7, 9) and layer.data.all() for layer in theirs)
+    assert np.array_equal(stack.labels.data, case.start)
+    stack.remove()
+    assert list(viewer.layers) == theirs
 
 
 def test_classes_have_names_and_colours(stack: LayerStack, make_case: MakeCase) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
+    QApplication,
     QComboBox,
+    QDockWidget,
     QLineEdit,
+    QMessageBox,
     QSlider,
     QWidget,
 )
@@ -137,6 +142,67 @@ def test_the_demonstration_and_its_messages_need_no_mouse(
     before = widget.annotator.session.strategy
     QTest.keyClick(widget.tabs, Qt.Key.Key_N, Qt.KeyboardModifier.ShiftModifier)
     assert widget.annotator.session.strategy != before
+
+
+def go_on_when_asked() -> QTimer:
+    """Press the default button of the next question, which blocks whoever asks."""
+    timer = QTimer()
+
+    def press() -> None:
+        box = QApplication.activeModalWidget()
+        if isinstance(box, QMessageBox):
+            timer.stop()
+            box.defaultButton().click()
+
+    timer.timeout.connect(press)
+    timer.start(20)
+    return timer
+
+
+def test_a_dock_that_is_closed_leaves_its_place_to_the_next(
+    editing: AnnotatorWidget, viewer: Any, wait: Any, tmp_path: Path
+) -> None:
+    QTest.keyClick(canvas(viewer), Qt.Key.Key_E)
+    stroke(viewer)
+    wait(lambda: editing.annotator.case.editor.dirty)
+    first, painted = editing.annotator, editing.annotator.case.mask.copy()
+    gone: list[bool] = []
+    editing.destroyed.connect(lambda: gone.append(True))
+    viewer.window.remove_dock_widget(editing)
+    wait(lambda: bool(gone))
+    assert isinstance(first.link.state, Disconnected)
+    assert list(viewer.layers) == []
+
+    second = AnnotatorWidget(viewer, tmp_path)
+    viewer.window.add_dock_widget(second, name="L-FUSION", area="right")
+    asked = go_on_when_asked()
+    second.connection.demo_button.click()
+    wait(lambda: second.annotator.editing and not second.annotator.requests.topics)
+    assert not asked.isActive()
+    assert np.array_equal(second.annotator.case.mask, painted)
+    QTest.keyClick(canvas(viewer), Qt.Key.Key_P)
+    stroke(viewer)
+    case, workspace = second.annotator.case, second.annotator.link.workspace
+    wait(lambda: case.effort.strokes == 2 and not second.annotator.requests.topics)
+    assert workspace is not None
+    (kept,) = workspace.journal.recover().cases
+    assert np.array_equal(kept.mask, case.mask)
+    assert not np.array_equal(kept.mask, painted)
+
+
+def test_a_dock_that_floats_goes_on(editing: AnnotatorWidget, viewer: Any, qtbot: Any) -> None:
+    dock = editing.parent()
+    assert isinstance(dock, QDockWidget)
+    for floating in (True, False):
+        dock.setFloating(floating)
+        QApplication.processEvents()
+        assert editing.annotator.editing
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    editing.setParent(None)
+    editing.setParent(holder)
+    QApplication.processEvents()
+    assert editing.annotator.editing
 
 
 class Watched(DemoBackend):
