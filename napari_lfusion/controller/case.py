@@ -99,6 +99,7 @@ class CaseController:
         self.stack.show(case, info.labels, mask, scale)
         self.editor.begin(case.start)
         self.pointer.replace(())
+        self.pointer.frozen = False
         self.view.begin(case)
         self.tools.reset()
         self.measurement.update(case, info.labels, self.editor.data)
@@ -114,6 +115,17 @@ class CaseController:
         self.measurement.clear()
         self.stack.rest()
         self.closed.emit()
+
+    def freeze(self, frozen: bool) -> None:
+        """Take neither edits nor clicks while the case is on its way out, or take them again.
+
+        Args:
+            frozen: Whether it is on its way.
+        """
+        self.editor.freeze(frozen)
+        self.pointer.frozen = frozen
+        if not frozen and self.pointer.clicks != self._answered:
+            self.clicked.emit()  # the answer came meanwhile, or never did
 
     def leave(self) -> None:
         """Take everything of ours out of the viewer, which would hold on to it."""
@@ -198,6 +210,8 @@ class CaseController:
             proposal: The answer to all clicks so far.
         """
         assert self._model_mask is not None, "clicks belong to an open case"
+        if self.pointer.frozen:
+            return
         moved = np.nonzero(proposal.mask != self._model_mask)
         before = (self.mask.copy(), self._model_mask, self._answered)
         self._model_mask, self._answered = proposal.mask, self.pointer.clicks

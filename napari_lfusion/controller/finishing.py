@@ -52,6 +52,7 @@ class Finisher:
         """Save the mask as the final label; safe on disk before it is sent."""
         workspace = self._link.workspace
         self._link.state = steps.submitting(self._link.state)
+        self._case.freeze(True)
         case, info, mask = self._case.case, self._case.info, self._case.mask.copy()
         assert case is not None, "the session is editing"
         assert info is not None, "a case is open"
@@ -85,6 +86,7 @@ class Finisher:
 
     def _leave(self, outcome: Outcome, tell: Callable[[Backend, str], None]) -> None:
         self._link.state = steps.leaving(self._link.state)
+        self._case.freeze(True)
         case, mask = self._case.case, self._case.mask.copy()
         assert case is not None, "it is open"
         image_id = case.offer.image_id
@@ -136,6 +138,7 @@ class Finisher:
 
     def _reopen(self, error: LFusionError) -> None:
         self._link.state = steps.failed(self._link.state, str(error))
+        self._case.freeze(False)
 
     def _end(self, case: OpenCase, mask: LabelMap, outcome: Outcome) -> None:
         self._log(case, mask, outcome, self._case.effort.active(self._clock()))

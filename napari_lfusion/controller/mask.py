@@ -27,6 +27,7 @@ class MaskEditor:
     def __init__(self, stack: LayerStack) -> None:
         self.gate: BoolMap | None = None
         """[height, width], where the brush paints; None for everywhere."""
+        self._frozen = self._announced = False
         self._stack = stack
         self._start: LabelMap | None = None
         self._last: LabelMap | None = None
@@ -57,6 +58,19 @@ class MaskEditor:
     def end(self) -> None:
         """No case is open: whatever happens to the layer is no edit."""
         self.gate, self._start, self._last = None, None, None
+        self._frozen = False
+
+    def freeze(self, frozen: bool) -> None:
+        """Let nothing change the pixels, or let them be changed again.
+
+        The layer stays editable all the same: napari would forget its history, and with it what
+        could be undone when the case comes back.
+
+        Args:
+            frozen: Whether nothing may change them.
+        """
+        self._look()  # a stroke that is not over yet counts so far
+        self._frozen = frozen
 
     def write(self, mask: LabelMap) -> bool:
         """Replace the whole mask as one undo step.
@@ -82,13 +96,9 @@ class MaskEditor:
         Returns:
             Whether anything changed.
         """
-        layer = self._stack.labels
-        self._programmatic = True
-        try:
-            with layer.block_history():
-                layer.data_setitem(where, values)
-        finally:
-            self._programmatic = False
+        if self._frozen:
+            return False
+        self._set(where, values)
         return self._look() > 0
 
     def undo(self) -> None:
@@ -104,21 +114,48 @@ class MaskEditor:
             return
         BrushGate(layer, lambda: self.gate)
         layer.events.paint.connect(lambda: self._on_paint())
+        layer.events.labels_update.connect(lambda: self._on_written())
         # undo and redo announce themselves by this one alone
         layer.events.set_data.connect(lambda: self._look())
 
+    def _set(self, where: tuple[NDArray[np.intp], ...], values: int | NDArray[np.uint8]) -> None:
+        layer = self._stack.labels
+        self._programmatic = True
+        try:
+            with layer.block_history():
+                layer.data_setitem(where, values)
+        finally:
+            self._programmatic = False
+
     def _on_paint(self) -> None:
-        if not self._programmatic:
+        if self._programmatic:
+            return
+        # a polygon is announced before it is written, a stroke when it is over
+        self._announced = not self._look(painted=True)
+
+    def _on_written(self) -> None:
+        if self._announced:
+            self._announced = False
             self._look(painted=True)
 
     def _look(self, *, painted: bool = False) -> int:
         """Compare with what was seen last, and say so when it is another mask."""
         if self._last is None or self._programmatic:
             return 0
-        changed = int(np.count_nonzero(self._last != self.data))
-        if changed:
+        different = self._last != self.data
+        changed = int(np.count_nonzero(different))
+        if changed and self._frozen:
+            self._put_back(np.nonzero(different), painted=painted)
+        elif changed:
             self._last = self.data.copy()
             if painted:
                 self.stroke.emit(changed)
             self.changed.emit()
         return changed
+
+    def _put_back(self, where: tuple[NDArray[np.intp], ...], *, painted: bool) -> None:
+        assert self._last is not None, "there is something to put back"
+        if painted:
+            self._stack.labels.undo()
+        else:  # an undo or a redo, and nobody knows which
+            self._set(where, self._last[where])

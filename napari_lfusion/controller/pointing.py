@@ -59,6 +59,8 @@ class Pointer:
         """What the next click means; None when clicks are not for us."""
         self.clicks: tuple[Click, ...] = ()
         """All points of the open case."""
+        self.frozen = False
+        """Whether new ones are left out."""
         self._viewer = viewer
         self._stack = stack
         viewer.mouse_drag_callbacks.append(self._on_drag)
@@ -94,7 +96,7 @@ class Pointer:
             event.handled = True
             yield
         clicks = tuple(Click(*point, label) for point in self._inside(thinned(path)))
-        if clicks:
+        if clicks and not self.frozen:
             self.replace(self.clicks + clicks)
             self.added.emit()
 

@@ -49,6 +49,7 @@ class Moody(DemoBackend):
         super().__init__()
         self.next_fails: BackendError | None = None
         self.submit_fails: BackendError | None = None
+        self.skip_fails: BackendError | None = None
         self.renew_fails: BackendError | None = None
         self.empty = False
         self.received: list[Correction] = []
@@ -64,6 +65,11 @@ class Moody(DemoBackend):
             raise self.submit_fails
         self.received.append(correction)
         return super().submit(correction)
+
+    def skip(self, image_id: str, reason: str) -> None:
+        if self.skip_fails is not None:
+            raise self.skip_fails
+        super().skip(image_id, reason)
 
     def renew(self, image_id: str) -> Lease:
         self.renewed += 1
@@ -253,6 +259,76 @@ def test_a_refused_correction_stays_open(
     assert np.array_equal(editing.case.mask, mask)
     assert editing.postman.waiting == 0
     assert failures == ["another grid"]
+
+
+@pytest.mark.parametrize("way", ["submit", "skip"])
+def test_a_case_on_its_way_out_takes_no_edits(
+    editing: Annotator, server: Moody, runner: Any, way: str
+) -> None:
+    server.submit_fails = RefusedError("another grid")
+    server.skip_fails = UnreachableError("nobody listens")
+    paint(editing)
+    layer, mask, start = editing.case.stack.labels, editing.case.mask.copy(), editing.case.case
+    assert start is not None
+    runner.held = True
+    if way == "submit":
+        editing.finisher.submit()
+    else:
+        editing.finisher.skip("later")
+    with layer.block_history():
+        layer.paint((30, 30), 2)
+    layer.paint_polygon([(40, 40), (40, 60), (60, 60)], 2)
+    assert np.array_equal(editing.case.mask, mask)
+    layer.undo()  # by napari's own key
+    assert not editing.case.editor.write(np.ones_like(mask))
+    assert np.array_equal(editing.case.mask, mask)
+    assert editing.case.effort.strokes == 1
+    runner.held = False
+    runner.go_on()
+    assert editing.editing
+    assert np.array_equal(editing.case.mask, mask)
+    editing.case.undo()
+    assert np.array_equal(editing.case.mask, start.start)
+    with layer.block_history():
+        layer.paint((30, 30), 2)
+    assert editing.case.mask[30, 30] == 2
+
+
+def test_what_is_saved_is_what_was_on_screen_to_the_end(
+    editing: Annotator, server: Moody, runner: Any
+) -> None:
+    paint(editing)
+    case, layer = editing.case.case, editing.case.stack.labels
+    assert case is not None
+    runner.held = True
+    editing.finisher.submit()
+    with layer.block_history():
+        layer.paint((30, 30), 2)
+    seen = editing.case.mask.copy()
+    runner.held = False
+    runner.go_on()
+    assert editing.idle
+    saved = server.label(case.offer.image_id)
+    assert saved is not None
+    assert np.array_equal(saved, seen)
+
+
+def test_an_answer_to_clicks_waits_for_a_case_that_comes_back(
+    editing: Annotator, server: Moody, runner: Any
+) -> None:
+    server.submit_fails = RefusedError("another grid")
+    mask = editing.case.mask.copy()
+    runner.held = True
+    editing.case.pointer.label = "fetal head"
+    editing.case.pointer.replace((Click(3, 2, "fetal head"),))
+    editing.case.pointer.added.emit()
+    editing.finisher.submit()
+    runner.step()
+    assert np.array_equal(editing.case.mask, mask)
+    runner.held = False
+    runner.go_on()
+    assert editing.editing
+    assert (editing.case.mask[3:7, 2:6] == 1).all()
 
 
 def test_the_lease_is_renewed_at_half_time(editing: Annotator, server: Moody, clock: Any) -> None:

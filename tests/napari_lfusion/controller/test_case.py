@@ -77,6 +77,15 @@ def test_a_stroke_is_counted_once_with_its_pixels(case: CaseController) -> None:
     assert (case.effort.strokes, case.effort.touched_px) == (1, 3)
 
 
+def test_a_polygon_of_naparis_own_tool_is_a_stroke(case: CaseController) -> None:
+    edits: list[int] = []
+    case.edited.connect(lambda: edits.append(1))
+    case.stack.labels.paint_polygon([(40, 40), (40, 60), (60, 60)], 2)
+    assert case.editor.dirty
+    assert (case.effort.strokes, len(edits)) == (1, 1)
+    assert case.effort.touched_px == np.count_nonzero(case.mask == 2)
+
+
 @pytest.mark.parametrize("tool", [Tool.PAINT, Tool.ERASE])
 def test_the_gate_lets_the_brush_change_only_unsure_pixels(
     case: CaseController, tool: Tool
