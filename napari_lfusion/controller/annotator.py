@@ -17,7 +17,7 @@ from napari_lfusion.controller.journaling import JournalWriter
 from napari_lfusion.controller.link import Link
 from napari_lfusion.controller.queue import QueueController
 from napari_lfusion.controller.requests import Requests, Runner
-from napari_lfusion.controller.sentences import status_line
+from napari_lfusion.controller.sentences import resumed_line, status_line
 from napari_lfusion.controller.session import SessionController
 from napari_lfusion.controller.training import TrainingController
 from napari_lfusion.core.backend import Backend
@@ -102,12 +102,13 @@ class Annotator:
         self.session.connect(make)
 
     def disconnect(self, reason: str | None = None) -> None:
-        """End the connection; an open case stays in the journal and is offered again.
+        """End the connection; what was painted stays in the journal and is offered again.
 
         Args:
             reason: Why, when it was not the user's wish.
         """
-        self._record()
+        if self.case.editor.dirty:
+            self._record()
         self._journal.finish()
         if self.case.case is not None:
             self.case.close()
@@ -140,7 +141,7 @@ class Annotator:
             unfinished: Of the journal.
         """
         if self.idle:
-            self.session.take(unfinished.entry.image_id, unfinished)
+            self.session.take(unfinished.entry.image_id)
 
     def discard(self, unfinished: Unfinished) -> None:
         """Forget a case that was open when the program ended, by the user's wish.
@@ -148,6 +149,7 @@ class Annotator:
         Args:
             unfinished: Of the journal.
         """
+        self.session.forget(unfinished.entry.image_id)
         self._journal.forget(unfinished.entry.image_id)
 
     def tick(self) -> None:
@@ -181,6 +183,7 @@ class Annotator:
             )
         else:
             self.case.open(case, info, unfinished.mask, unfinished.entry.effort.resumed())
+            self.link.told.emit(resumed_line(unfinished))
         self.queue.refresh()
         self._say()
 
@@ -203,7 +206,7 @@ class Annotator:
 
     def _on_ended(self, image_id: str, outcome: str) -> None:
         self._journal.forget(image_id)
-        self.session.ended()
+        self.session.ended(image_id)
         if outcome == "submitted":
             self.training.count_submission()
         self._say()

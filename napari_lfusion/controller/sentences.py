@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from lfusion.biometry import AngleOfProgression, HeadBiometry
 from lfusion.protocol import InferResult, Why
+from napari_lfusion.core.journal import Unfinished
 from napari_lfusion.core.measure import Change
 from napari_lfusion.core.session import (
     Connecting,
@@ -55,6 +57,21 @@ def status_line(state: State, dirty: bool, outbox: int) -> str:
         case Leaving(info, case):
             doing = f"leaving {case.offer.image_id} …"
     return f"{info.name} · {doing}{waiting}"
+
+
+def resumed_line(unfinished: Unfinished) -> str:
+    """That a case goes on where it was left.
+
+    Args:
+        unfinished: What the journal held of it.
+
+    Returns:
+        A sentence.
+    """
+    when = time.strftime("%d %b, %H:%M:%S", time.localtime(unfinished.saved_at))
+    number = unfinished.entry.effort.strokes
+    strokes = f"{number} stroke{'' if number == 1 else 's'}"
+    return f"{unfinished.entry.image_id} goes on as it was on {when}, after {strokes}"
 
 
 def two_signals(result: InferResult | None) -> str:

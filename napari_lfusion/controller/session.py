@@ -16,7 +16,7 @@ from napari_lfusion.core.case import BackendInfo, Offer, OpenCase
 from napari_lfusion.core.errors import ConflictError
 from napari_lfusion.core.journal import Recovery, Unfinished
 from napari_lfusion.core.leases import HeldLease
-from napari_lfusion.core.loading import Prefetched, fetch, likely_next, open_case
+from napari_lfusion.core.loading import Prefetched, fetch, likely_next, open_case, resumed
 from napari_lfusion.core.session import Editing
 from napari_lfusion.core.workspace import Workspace
 
@@ -53,6 +53,7 @@ class SessionController:
         self._root = root
         self._clock = clock
         self._ahead: Prefetched | None = None
+        self._unfinished: dict[str, Unfinished] = {}
         self._lease: HeldLease | None = None
         self.strategy = ""
         """Order of the queue."""
@@ -79,6 +80,7 @@ class SessionController:
         backend, workspace = link.backend, link.workspace
         link.backend = link.workspace = None
         self._ahead = self._lease = None
+        self._unfinished = {}
         if workspace is not None:
             workspace.close()
         if backend is not None:
@@ -88,16 +90,23 @@ class SessionController:
 
     def next_case(self) -> None:
         """Take the top of the queue."""
-        self._take(lambda backend: backend.next_case(self.strategy), None)
+        self._take(lambda backend: backend.next_case(self.strategy))
 
-    def take(self, image_id: str, unfinished: Unfinished | None = None) -> None:
+    def take(self, image_id: str) -> None:
         """Take one image by name.
 
         Args:
-            image_id: Of the queue.
-            unfinished: What the journal holds of it.
+            image_id: Of the queue, or of a case of the journal.
         """
-        self._take(lambda backend: backend.take(image_id), unfinished)
+        self._take(lambda backend: backend.take(image_id))
+
+    def forget(self, image_id: str) -> None:
+        """Begin anew with an image, whatever the journal held of it.
+
+        Args:
+            image_id: Which.
+        """
+        self._unfinished.pop(image_id, None)
 
     def tick(self) -> None:
         """Renew the lease when it is time; called every second or so."""
@@ -115,12 +124,17 @@ class SessionController:
             self._on_not_renewed,
         )
 
-    def ended(self) -> None:
-        """The case is closed: its lease is nobody's business any more."""
+    def ended(self, image_id: str) -> None:
+        """The case is closed: its lease is nobody's business any more.
+
+        Args:
+            image_id: Of the case.
+        """
+        self.forget(image_id)
         self._lease = None
         self._link.requests.drop(_LEASE)
 
-    def _take(self, ask: Callable[[Backend], Offer | None], unfinished: Unfinished | None) -> None:
+    def _take(self, ask: Callable[[Backend], Offer | None]) -> None:
         self._link.state = steps.leasing(self._link.state)
         asked_at = self._clock()
 
@@ -128,16 +142,19 @@ class SessionController:
             self._link.state = steps.offered(self._link.state, offer)
             if offer is not None:
                 self._lease = HeldLease.received(offer.lease, asked_at) if offer.lease else None
-                self._load(offer, unfinished)
+                self._load(offer)
 
         self._link.ask(_CASE, ask, offered, self._on_failed)
 
-    def _load(self, offer: Offer, unfinished: Unfinished | None) -> None:
+    def _load(self, offer: Offer) -> None:
         ahead, self._ahead = self._ahead, None
         info = self._link.info
         served = info.capabilities.checkpoint_id if info and info.capabilities else None
 
         def opened(case: OpenCase) -> None:
+            # whichever way the image came: its first stroke would replace what the journal holds
+            unfinished = self._unfinished.get(offer.image_id)
+            case = resumed(case, unfinished)
             self._link.state = steps.loaded(self._link.state, case)
             self.loaded.emit(case, unfinished)
             self._fetch_ahead(offer.image_id)
@@ -187,6 +204,7 @@ class SessionController:
     def _on_connected(self, connection: _Connection) -> None:
         link = self._link
         link.backend, info, link.workspace, recovery = connection
+        self._unfinished = {case.entry.image_id: case for case in recovery.cases}
         if self.strategy not in info.strategies:
             self.strategy = next(iter(info.strategies), "")
         link.state = steps.connected(link.state, info)

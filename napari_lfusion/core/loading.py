@@ -9,6 +9,7 @@ from lfusion.protocol import Queue
 from napari_lfusion.core.backend import Backend
 from napari_lfusion.core.case import Offer, OpenCase, Proposal
 from napari_lfusion.core.errors import BadAnswerError
+from napari_lfusion.core.journal import Unfinished
 from napari_lfusion.core.place import coincide
 
 _WAITING = ("open", "unscored")
@@ -76,6 +77,24 @@ def open_case(
             f"{offer.image_id!r}, got {list(label.shape)}; it was saved on another grid"
         )
     return OpenCase(offer, got.image, got.proposal, label)
+
+
+def resumed(case: OpenCase, unfinished: Unfinished | None) -> OpenCase:
+    """A case that goes on from the journal, with the version of the label that the work began from.
+
+    A version that somebody saved meanwhile is then told as a conflict when it is submitted.
+
+    Args:
+        case: As opened now.
+        unfinished: What the journal holds of its image, or None.
+
+    Returns:
+        The case; as it was without work to go on from, or with work on another grid.
+    """
+    if unfinished is None or unfinished.mask.shape != case.image.pixels.shape:
+        return case
+    offer = replace(case.offer, base_version=unfinished.entry.base_version)
+    return replace(case, offer=offer)
 
 
 def likely_next(queue: Queue, client_id: str, current: str) -> str | None:

@@ -68,7 +68,8 @@ class Dialogs:
         """
         latest = recovery.cases[0]
         when = time.strftime("%d %b, %H:%M:%S", time.localtime(latest.saved_at))
-        more = f"\n{len(recovery.cases) - 1} older ones are kept." if recovery.cases[1:] else ""
+        older = len(recovery.cases) - 1
+        more = f"\n{older} older: each goes on when its image is opened." if older else ""
         box = QMessageBox(self._parent)
         box.setWindowTitle("Go on where you were?")
         box.setText(

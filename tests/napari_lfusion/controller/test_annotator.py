@@ -26,6 +26,7 @@ from napari_lfusion.controller.asking import Choice
 from napari_lfusion.controller.pointing import Click
 from napari_lfusion.core import session
 from napari_lfusion.core.case import Correction, Offer, Proposal, Saved
+from napari_lfusion.core.correction import make_correction
 from napari_lfusion.core.effort import read_records
 from napari_lfusion.core.errors import (
     BackendError,
@@ -37,6 +38,7 @@ from napari_lfusion.core.errors import (
     UnreachableError,
 )
 from napari_lfusion.core.journal import Recovery
+from napari_lfusion.core.loading import open_case
 from napari_lfusion.core.session import Disconnected, Editing, Idle
 from napari_lfusion.demo import DemoBackend
 from napari_lfusion.layers import KEY
@@ -426,6 +428,75 @@ def test_every_few_submissions_the_model_learns(
         connected.session.next_case()
         connected.finisher.submit()
     assert asked == ["train"]
+
+
+def test_unfinished_work_goes_on_whichever_way_its_image_comes(
+    editing: Annotator, server: Moody
+) -> None:
+    paint(editing)
+    mask, first = editing.case.mask.copy(), editing.case.case
+    assert first is not None
+    told: list[str] = []
+    editing.link.told.connect(told.append)
+    editing.connect(lambda: server)  # and "Later" to what is offered
+    editing.session.next_case()
+    again = editing.case.case
+    assert again is not None
+    assert again.offer.image_id == first.offer.image_id
+    assert np.array_equal(editing.case.mask, mask)
+    assert "after 1 stroke" in told[-1]
+    layer = editing.case.stack.labels
+    with layer.block_history():
+        layer.paint((30, 30), 2)
+    workspace = editing.link.workspace
+    assert workspace is not None
+    (kept,) = workspace.journal.recover().cases
+    assert np.array_equal(kept.mask, editing.case.mask)
+    assert (kept.mask[mask == 1] == 1).all()
+    editing.finisher.release()
+    editing.session.take(first.offer.image_id)
+    assert not editing.case.editor.dirty
+
+
+def test_discarded_work_does_not_come_back(editing: Annotator, server: Moody) -> None:
+    found: list[Recovery] = []
+    editing.session.recoverable.connect(found.append)
+    paint(editing)
+    editing.connect(lambda: server)
+    editing.discard(found[0].cases[0])
+    editing.session.next_case()
+    assert not editing.case.editor.dirty
+
+
+def test_a_case_that_nobody_edited_is_not_unfinished(editing: Annotator, server: Moody) -> None:
+    found: list[Recovery] = []
+    editing.session.recoverable.connect(found.append)
+    editing.connect(lambda: server)
+    assert editing.idle
+    assert found == []
+
+
+def test_what_was_saved_before_a_recovery_is_told_as_a_conflict(
+    editing: Annotator, server: Moody, failures: list[str]
+) -> None:
+    paint(editing)
+    mask, case, info = editing.case.mask.copy(), editing.case.case, server.info()
+    assert case is not None
+    image_id = case.offer.image_id
+    editing.disconnect()
+    theirs = open_case(server, server.take(image_id))
+    server.submit(make_correction(theirs, theirs.start, info.labels))
+    for _ in range(2):  # also when the recovered case is left and recovered again
+        editing.connect(lambda: server)
+        editing.session.take(image_id)
+        paint(editing)
+    assert np.array_equal(editing.case.mask, mask)
+    editing.finisher.submit()
+    assert "somebody saved version 1" in failures[-1]
+    assert [(kept.version, kept.base_version) for kept in server.versions(image_id)] == [
+        (1, 0),
+        (2, 0),
+    ]
 
 
 PAINTER = """
