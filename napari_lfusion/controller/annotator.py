@@ -79,7 +79,8 @@ class Annotator:
     @property
     def status(self) -> str:
         """Where everything stands, in one line."""
-        return status_line(self.link.state, self.case.editor.dirty, self.postman.waiting)
+        postman, dirty = self.postman, self.case.editor.dirty
+        return status_line(self.link.state, dirty, postman.waiting, len(postman.refused))
 
     @property
     def editing(self) -> bool:
@@ -162,11 +163,12 @@ class Annotator:
         workspace = self.link.workspace
         self._journal.begin(None if workspace is None else workspace.journal)
         self.queue.refresh()
-        self.postman.count()
+        self.postman.begin()
         self.training.begin()
 
     def _on_disconnected(self) -> None:
         self._journal.begin(None)
+        self.postman.count()
         self.queue.clear()
         self.training.clear()
 

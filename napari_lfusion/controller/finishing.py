@@ -100,26 +100,23 @@ class Finisher:
     def _on_sent(
         self, case: OpenCase, mask: LabelMap, correction: Correction, deliveries: list[Delivery]
     ) -> None:
-        self._postman.delivered(deliveries)
-        own = [
-            delivery
-            for delivery in deliveries
-            if delivery.correction.idempotency_key == correction.idempotency_key
-        ]
+        key = correction.idempotency_key
+        own = [one for one in deliveries if one.correction.idempotency_key == key]
         mine = own[0] if own else None
         if mine is not None and mine.error is not None and not mine.kept:
-            self._refused(correction, mine.error)
+            self._refused(mine.error, correction, [one for one in deliveries if one is not mine])
             return
+        self._postman.delivered(deliveries)
         self._link.state = steps.submitted(self._link.state)
         self._tell(case, mine)
         self._end(case, mask, "submitted")
 
-    def _refused(self, correction: Correction, error: LFusionError) -> None:
+    def _refused(self, error: LFusionError, correction: Correction, others: list[Delivery]) -> None:
         """The server will never take this one: back to the annotator, and out of the outbox."""
         workspace = self._link.workspace
         assert workspace is not None, "it was sent from there"
         workspace.outbox.discard(correction.idempotency_key)
-        self._postman.count()
+        self._postman.delivered(others)
         self._reopen(error)
         self._link.fail(error)
 

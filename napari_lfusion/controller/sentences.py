@@ -27,18 +27,20 @@ HIGH = 75.0
 """Percentile from which on a signal is worth a sentence."""
 
 
-def status_line(state: State, dirty: bool, outbox: int) -> str:
+def status_line(state: State, dirty: bool, outbox: int, refused: int = 0) -> str:
     """One line that is always true.
 
     Args:
         state: Of the session.
         dirty: Whether the mask was changed.
-        outbox: Corrections that the server does not have yet.
+        outbox: Corrections that wait to be sent.
+        refused: Corrections that the server did not take.
 
     Returns:
         The line.
     """
     waiting = f" · {outbox} waiting to be sent" if outbox else ""
+    waiting += f" · {refused} refused" if refused else ""
     match state:
         case Disconnected(reason):
             return "Not connected" if reason is None else f"Not connected: {reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from napari_lfusion.core.journal import sync_folder
 
 MAX_DELAY_S = 60.0
 """Longest pause between two attempts."""
+_GIVEN_UP = "given-up"
+"""Folder of the masks that will not be sent."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,27 @@ class Outbox:
                 self._write(path, replace(waiting, refusal=None))
 
     def discard(self, idempotency_key: str) -> None:
-        """Give a correction up, by the user's wish only."""
+        """Forget a correction whose mask is on screen again."""
         for path in self._files(idempotency_key):
             path.unlink(missing_ok=True)
         sync_folder(self._folder)
+
+    def give_up(self, idempotency_key: str) -> Path | None:
+        """Let a correction go, by the user's wish only; its mask stays as a file of its own.
+
+        Returns:
+            The file; None when nothing of that key waits.
+
+        Raises:
+            WorkspaceError: It could not be written; the correction still waits.
+        """
+        kept = None
+        for path in self._files(idempotency_key):
+            if (waiting := _read(path)) is not None:
+                kept = self._keep(waiting.correction)
+                path.unlink(missing_ok=True)
+        sync_folder(self._folder)
+        return kept
 
     def _deliver(self, path: Path, waiting: Waiting, backend: Backend) -> Delivery:
         correction = waiting.correction
@@ -156,6 +176,19 @@ class Outbox:
 
     def _files(self, idempotency_key: str = "*") -> list[Path]:
         return sorted(self._folder.glob(f"*-{idempotency_key}.json"))
+
+    def _keep(self, correction: Correction) -> Path:
+        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", correction.image_id).strip("-.")[:60]
+        name = f"{readable}-{correction.idempotency_key}-{correction.file_name}"
+        target = self._folder / _GIVEN_UP / name
+        try:
+            target.parent.mkdir(exist_ok=True)
+            with atomic_path(target) as temporary:
+                temporary.write_bytes(correction.content)
+            sync_folder(target.parent)
+        except OSError as error:
+            raise WorkspaceError(f"expected room for {target}; {error}; free some") from error
+        return target
 
     def _write(self, path: Path, waiting: Waiting) -> None:
         stored = _Stored(correction=waiting.correction, refusal=waiting.refusal)

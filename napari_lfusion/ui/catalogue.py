@@ -80,6 +80,15 @@ def _session(annotator: Annotator, dialogs: Dialogs) -> list[Spec]:
         ),
         Spec(
             _SESSION,
+            "refused",
+            "Refused",
+            "Shift+S",
+            "Decide about corrections that the server refused",
+            dialogs.refused,
+            lambda: bool(annotator.postman.refused),
+        ),
+        Spec(
+            _SESSION,
             "order",
             "Order",
             "Shift+N",

@@ -86,6 +86,24 @@ class Dialogs:
         elif box.clickedButton() is discard:
             self._annotator.discard(latest)
 
+    def refused(self) -> None:
+        """Ask what becomes of each correction that the server refused."""
+        postman = self._annotator.postman
+        for item in postman.refused:
+            box = QMessageBox(self._parent)
+            box.setWindowTitle("Refused by the server")
+            box.setText(f"{item.correction.image_id} was not taken: {item.refusal}")
+            box.setInformativeText("The mask of one that is given up is kept as a file.")
+            again = box.addButton("Send again", QMessageBox.ButtonRole.AcceptRole)
+            give_up = box.addButton("Give it up", QMessageBox.ButtonRole.DestructiveRole)
+            box.addButton("Later", QMessageBox.ButtonRole.RejectRole)
+            box.setDefaultButton(again)
+            box.exec()
+            if box.clickedButton() is again:
+                postman.retry(item)
+            elif box.clickedButton() is give_up:
+                postman.give_up(item)
+
     def help(self) -> None:
         """Show all keys, or hide them again."""
         if self._help is not None and self._help.isVisible():

@@ -119,8 +119,11 @@ class AnnotatorWidget(QWidget):
         self._pages = QStackedWidget()
         self._pages.addWidget(self.connection)
         self._pages.addWidget(session)
+        self._refused = button("refused")
+        self._refused.hide()
         layout = QVBoxLayout(self)
         layout.addWidget(self._status)
+        layout.addWidget(self._refused)
         layout.addWidget(self.messages)
         layout.addWidget(self._pages, 1)
 
@@ -131,6 +134,7 @@ class AnnotatorWidget(QWidget):
         annotator.link.state_changed.connect(self._on_state)
         annotator.link.failed.connect(self.messages.show_failure)
         annotator.link.told.connect(self.messages.show_news)
+        annotator.postman.changed.connect(lambda _: self._on_outbox())
         annotator.status_changed.connect(lambda line: self._status.setText(line))
         annotator.case.opened.connect(lambda: self._case_page.setCurrentIndex(1))
         annotator.case.closed.connect(lambda: self._case_page.setCurrentIndex(0))
@@ -157,6 +161,10 @@ class AnnotatorWidget(QWidget):
             )
         elif not isinstance(state, Editing):
             self._nothing.setText("One moment …")
+        self.commands.refresh()
+
+    def _on_outbox(self) -> None:
+        self._refused.setVisible(bool(self.annotator.postman.refused))
         self.commands.refresh()
 
     def _on_connected(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from lfusion.image import read_mask
 from lfusion.protocol import (
     Alternative,
     Clicks,
@@ -26,7 +27,7 @@ from napari_lfusion.controller.asking import Choice
 from napari_lfusion.controller.pointing import Click
 from napari_lfusion.core import session
 from napari_lfusion.core.case import Correction, Offer, Proposal, Saved
-from napari_lfusion.core.correction import make_correction
+from napari_lfusion.core.correction import make_correction, read_correction
 from napari_lfusion.core.effort import read_records
 from napari_lfusion.core.errors import (
     BackendError,
@@ -222,6 +223,77 @@ def test_while_the_server_is_away_corrections_wait(
     editing.tick()
     assert len(server.received) == 1
     assert "waiting" not in editing.status
+
+
+@pytest.fixture
+def refused(editing: Annotator, server: Moody, clock: Any, failures: list[str]) -> Annotator:
+    """A correction waited for the server, which then did not take it."""
+    server.submit_fails = UnreachableError("nobody listens")
+    paint(editing)
+    editing.finisher.submit()
+    failures.clear()
+    server.submit_fails = RefusedError("another grid")
+    clock.now += 61
+    editing.tick()
+    return editing
+
+
+def test_what_is_refused_later_is_told_then_and_at_each_connection(
+    refused: Annotator, server: Moody, clock: Any, failures: list[str]
+) -> None:
+    (waiting,) = refused.postman.refused
+    sentence = f"refused by the server, and kept here: {waiting.correction.image_id}: another grid"
+    assert failures == [sentence]
+    assert refused.status.endswith("ready · 1 refused")
+    refused.disconnect()
+    assert refused.postman.refused == ()
+    refused.connect(lambda: server)
+    clock.now += 61
+    refused.tick()
+    assert failures == [sentence, sentence]
+
+
+def test_a_refused_correction_is_sent_again_by_the_annotators_wish(
+    refused: Annotator, server: Moody, failures: list[str]
+) -> None:
+    server.submit_fails = None
+    (waiting,) = refused.postman.refused
+    refused.postman.retry(waiting)
+    assert "1 waiting to be sent" in refused.status
+    refused.tick()
+    assert server.received == [waiting.correction]
+    assert refused.status.endswith("ready")
+
+
+def test_a_correction_that_is_given_up_leaves_its_mask(
+    refused: Annotator, server: Moody, failures: list[str]
+) -> None:
+    told: list[str] = []
+    refused.link.told.connect(told.append)
+    (waiting,) = refused.postman.refused
+    refused.postman.give_up(waiting)
+    refused.tick()
+    assert refused.postman.refused == ()
+    assert server.received == []
+    kept = Path(told[-1].partition(" is kept in ")[2])
+    assert np.array_equal(read_mask(kept), read_correction(waiting.correction))
+
+
+def test_a_refusal_of_an_earlier_one_does_not_close_over_the_open_case(
+    editing: Annotator, server: Moody, failures: list[str]
+) -> None:
+    server.submit_fails = UnreachableError("nobody listens")
+    editing.finisher.submit()
+    editing.session.take(server.queue("epistemic", 2).items[1].id)
+    case = editing.case.case
+    assert case is not None
+    failures.clear()
+    server.submit_fails = RefusedError("another grid")
+    editing.finisher.submit()
+    assert editing.editing
+    (earlier,) = editing.postman.refused
+    assert earlier.correction.image_id != case.offer.image_id
+    assert [earlier.correction.image_id in said for said in failures] == [True, False]
 
 
 def test_strokes_are_kept_in_a_viewer_that_shows_masks_already(

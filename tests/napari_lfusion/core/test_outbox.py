@@ -131,12 +131,25 @@ def test_a_refused_one_stays_with_its_reason_and_lets_others_pass(
     assert [delivery.saved is not None for delivery in outbox.flush(backend)] == [True]
 
 
-def test_only_the_user_gives_one_up(tmp_path: Path, correction: Correction) -> None:
+def test_one_that_is_on_screen_again_is_forgotten(tmp_path: Path, correction: Correction) -> None:
     outbox = Outbox(tmp_path)
     outbox.put(correction)
     outbox.put(replace(correction, idempotency_key="other"))
     outbox.discard("other")
     assert keys(outbox) == [correction.idempotency_key]
+
+
+def test_the_mask_of_one_that_is_given_up_stays(tmp_path: Path, correction: Correction) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.put(replace(correction, image_id="a/b: c"))
+    outbox.put(replace(correction, idempotency_key="other"))
+    kept = outbox.give_up(correction.idempotency_key)
+    assert kept is not None
+    assert kept.read_bytes() == correction.content
+    assert kept.name.startswith("a-b-c-")
+    assert kept.suffix == Path(correction.file_name).suffix
+    assert keys(Outbox(tmp_path)) == ["other"]
+    assert outbox.give_up(correction.idempotency_key) is None
 
 
 def test_two_threads_send_it_once(tmp_path: Path) -> None:

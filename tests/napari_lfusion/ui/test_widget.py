@@ -25,6 +25,8 @@ from qtpy.QtWidgets import (
 )
 
 from lfusion.image import UltrasoundImage
+from napari_lfusion.core.case import Correction, Saved
+from napari_lfusion.core.errors import BackendError, RefusedError, UnreachableError
 from napari_lfusion.core.http import Account, HttpBackend
 from napari_lfusion.core.session import Disconnected, Loading
 from napari_lfusion.demo import DemoBackend
@@ -188,6 +190,40 @@ def test_a_dock_that_is_closed_leaves_its_place_to_the_next(
     (kept,) = workspace.journal.recover().cases
     assert np.array_equal(kept.mask, case.mask)
     assert not np.array_equal(kept.mask, painted)
+
+
+class Refusing(DemoBackend):
+    """The demonstration, which answers each submission with the next of its errors."""
+
+    def __init__(self, *errors: BackendError) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def submit(self, correction: Correction) -> Saved:
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().submit(correction)
+
+
+def test_a_correction_that_was_refused_later_can_be_sent_again(
+    widget: AnnotatorWidget, wait: Any
+) -> None:
+    annotator = widget.annotator
+    server = Refusing(UnreachableError("nobody listens"), RefusedError("another grid"))
+    widget.connect_to(lambda: server)
+    wait(lambda: annotator.idle)
+    assert not widget.commands["refused"].isEnabled()
+    widget.commands["next"].trigger()
+    wait(lambda: annotator.editing)
+    widget.commands["submit"].trigger()
+    wait(lambda: bool(annotator.postman.refused))
+    assert "another grid" in widget.messages.text
+    asked = go_on_when_asked()
+    QTest.keyClick(widget.queue.list, Qt.Key.Key_S, Qt.KeyboardModifier.ShiftModifier)
+    assert not asked.isActive()
+    wait(lambda: not annotator.postman.waiting and not annotator.requests.topics)
+    assert annotator.postman.refused == ()
+    assert sum(item.state == "labelled" for item in server.queue("epistemic", 40).items) == 1
 
 
 def test_a_dock_that_floats_goes_on(editing: AnnotatorWidget, viewer: Any, qtbot: Any) -> None:
