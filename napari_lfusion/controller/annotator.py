@@ -70,6 +70,7 @@ class Annotator:
         self.session.lost.connect(self.link.failed.emit)
         self.case.edited.connect(self._on_edited)
         self.finisher.ended.connect(self._on_ended)
+        self.queue.changed.connect(self.training.check)
         self.training.reranked.connect(self._on_reranked)
         self.link.refused.connect(self._on_refused)
         self.link.state_changed.connect(self._say)

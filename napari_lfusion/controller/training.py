@@ -8,7 +8,7 @@ from collections.abc import Callable
 from psygnal import Signal
 
 from lfusion.errors import LFusionError
-from lfusion.protocol import ScoringStatus, TrainingStatus
+from lfusion.protocol import Queue, ScoringStatus, TrainingStatus
 from napari_lfusion.controller.link import Link
 from napari_lfusion.core import session as steps
 from napari_lfusion.core.case import BackendInfo
@@ -17,6 +17,8 @@ from napari_lfusion.core.session import Connecting, Disconnected
 
 POLL_S = 1.0
 """Between two looks at a training or a scoring that runs."""
+LOOK_S = 15.0
+"""Between two looks whether the server, or somebody else, began a training."""
 
 
 class TrainingController:
@@ -43,7 +45,10 @@ class TrainingController:
         """Submissions since the last training."""
         self._link = link
         self._clock = clock
-        self._next_at: float | None = None
+        self._training_at: float | None = None
+        self._scoring_at: float | None = None
+        self._queue_by: str | None = None
+        """Checkpoint of the queue seen last."""
 
     def begin(self) -> None:
         """Connected: a training may be running already."""
@@ -52,9 +57,9 @@ class TrainingController:
 
     def clear(self) -> None:
         """Nothing is connected."""
-        self._next_at = None
-        self._show(TrainingStatus())
-        self.scoring = ScoringStatus()
+        self._training_at = self._scoring_at = self._queue_by = None
+        self.latest, self.scoring = TrainingStatus(), ScoringStatus()
+        self.changed.emit(self.latest)
 
     def start(self) -> None:
         """Train on all final labels."""
@@ -72,14 +77,30 @@ class TrainingController:
         if trainable and 0 < self.every <= self.submitted and self.latest.status != "running":
             self.start()
 
+    def check(self, queue: Queue | None) -> None:
+        """See from the queue whether another checkpoint is served, however it came to be.
+
+        Args:
+            queue: The latest one, None while there is none.
+        """
+        info = self._link.info
+        if queue is None or info is None or info.capabilities is None:
+            return
+        # once for each checkpoint: an answer that was overtaken must not lead to more questions
+        known = (info.capabilities.checkpoint_id, self._queue_by)
+        self._queue_by = queue.checkpoint_id
+        if queue.checkpoint_id not in known:
+            self._ask_info()
+
     def tick(self) -> None:
         """Look when it is time; called every second or so."""
-        if self._next_at is not None and self._clock() >= self._next_at:
-            self._next_at = None
-            if self.scoring.status == "running":
-                self._look_at_scoring()
-            else:
-                self._look()
+        now = self._clock()
+        if self._training_at is not None and now >= self._training_at:
+            self._training_at = None
+            self._look()
+        if self._scoring_at is not None and now >= self._scoring_at:
+            self._scoring_at = None
+            self._look_at_scoring()
 
     def _started(self) -> None:
         self.submitted = 0
@@ -89,30 +110,44 @@ class TrainingController:
         backend = self._link.backend
         if backend is not None:
             # a look that fails is repeated; whoever cannot reach the server hears it elsewhere
-            self._link.requests.ask("training", backend.training, self._show, self._later)
+            self._link.requests.ask("training", backend.training, self._show, self._look_later)
 
     def _look_at_scoring(self) -> None:
         backend = self._link.backend
         if backend is not None:
-            self._link.requests.ask("scoring", backend.scoring, self._scored, self._later)
+            self._link.requests.ask("scoring", backend.scoring, self._scored, self._score_later)
 
-    def _later(self, error: LFusionError) -> None:
+    def _look_later(self, error: LFusionError) -> None:
         if not isinstance(error, NotOfferedError):
-            self._next_at = self._clock() + 10 * POLL_S
+            self._training_at = self._clock() + LOOK_S
+
+    def _score_later(self, error: LFusionError) -> None:
+        if not isinstance(error, NotOfferedError):
+            self._scoring_at = self._clock() + LOOK_S
 
     def _show(self, status: TrainingStatus) -> None:
         was, self.latest = self.latest, status
-        self.changed.emit(status)
-        if status.status == "running":
-            self._next_at = self._clock() + POLL_S
-        elif was.status == "running":
+        running = status.status == "running"
+        self._training_at = self._clock() + (POLL_S if running else LOOK_S)
+        if status != was:
+            self.changed.emit(status)
+        if not running and (was.status == "running" or self._was_missed(was, status)):
             self._ended(status)
+
+    def _was_missed(self, was: TrainingStatus, status: TrainingStatus) -> bool:
+        """Whether a whole training took place between two looks."""
+        info = self._link.info
+        served = info.capabilities.checkpoint_id if info and info.capabilities else None
+        return status.checkpoint_id not in (None, was.checkpoint_id, served)
 
     def _ended(self, status: TrainingStatus) -> None:
         if status.status == "done":
-            self._link.ask("info", lambda backend: backend.info(), self._refresh)
+            self._ask_info()
         elif status.error:
             self._link.failed.emit(f"the training failed: {status.error}")
+
+    def _ask_info(self) -> None:
+        self._link.ask("info", lambda backend: backend.info(), self._refresh)
 
     def _refresh(self, info: BackendInfo) -> None:
         if isinstance(self._link.state, Disconnected | Connecting):
@@ -124,7 +159,7 @@ class TrainingController:
         self.scoring = status
         self.scoring_changed.emit(status)
         if status.status == "running":
-            self._next_at = self._clock() + POLL_S
+            self._scoring_at = self._clock() + POLL_S
         elif status.status == "failed":
             self._link.failed.emit(f"the pool could not be scored: {status.error}")
         else:
