@@ -132,16 +132,3 @@ def append_record(log: Path, record: EffortRecord) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-
-
-def read_records(log: Path) -> list[EffortRecord]:
-    """All whole lines of a log; none when there is no log."""
-    if not log.exists():
-        return []
-    records = []
-    for line in log.read_bytes().splitlines():
-        try:
-            records.append(EffortRecord.model_validate_json(line))
-        except ValueError:  # cut off by a crash while it was written
-            continue
-    return records

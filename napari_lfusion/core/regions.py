@@ -60,13 +60,6 @@ class Regions:
         pixels: BoolMap = self.numbers == number
         return pixels
 
-    def at(self, row: int, column: int) -> Region | None:
-        """The region of a pixel, or None."""
-        height, width = self.numbers.shape
-        inside = 0 <= row < height and 0 <= column < width
-        number = int(self.numbers[row, column]) if inside else 0
-        return self.items[number - 1] if number else None
-
 
 def find_regions(values: FloatMap, threshold: float, min_area_px: int = MIN_AREA_PX) -> Regions:
     """Cut a map at a threshold and rank what is left; a few ms at 512², so cheap to repeat.
@@ -201,15 +194,6 @@ class Review:
     def decide(self, regions: Regions, number: int) -> Review:
         """The same with one region decided: accepted as it is, or reverted."""
         return replace(self, decided=self.decided | regions.mask(number))
-
-    def reopen(self, regions: Regions, number: int) -> Review:
-        """The same with one region open again, as after an undo."""
-        return replace(self, decided=self.decided & ~regions.mask(number))
-
-    def is_decided(self, regions: Regions, number: int) -> bool:
-        """Whether more than half of a region's pixels were decided on."""
-        area = regions.items[number - 1].area_px
-        return 2 * int(np.count_nonzero(self.decided & regions.mask(number))) > area
 
     def open_regions(self, regions: Regions) -> tuple[Region, ...]:
         """The regions that wait for a decision, the highest score first."""

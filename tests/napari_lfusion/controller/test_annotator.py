@@ -28,7 +28,7 @@ from napari_lfusion.controller.pointing import Click
 from napari_lfusion.core import session
 from napari_lfusion.core.case import Correction, Offer, Proposal, Saved
 from napari_lfusion.core.correction import make_correction, read_correction
-from napari_lfusion.core.effort import read_records
+from napari_lfusion.core.effort import EffortRecord
 from napari_lfusion.core.errors import (
     BackendError,
     BusyError,
@@ -145,7 +145,8 @@ def test_a_submission_is_the_mask_on_screen(editing: Annotator, server: Moody) -
     workspace = editing.link.workspace
     assert workspace is not None
     assert workspace.journal.recover().cases == ()
-    (record,) = read_records(workspace.log)
+    (line,) = workspace.log.read_bytes().splitlines()
+    record = EffortRecord.model_validate_json(line)
     assert (record.outcome, record.effort.strokes) == ("submitted", 1)
     assert record.edited_px == np.count_nonzero(mask != case.proposal.mask)
 
