@@ -110,7 +110,7 @@ def _session(annotator: Annotator, dialogs: Dialogs) -> list[Spec]:
             "disconnect",
             "Disconnect",
             "Ctrl+Shift+D",
-            "End the connection; an open case is kept",
+            "End the connection; what was painted is kept",
             annotator.disconnect,
             connected,
         ),
