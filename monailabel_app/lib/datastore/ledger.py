@@ -12,6 +12,10 @@ A label is saved in this order:
 A process that dies leaves a journal that is longer than the index knows; whoever writes or starts
 next carries out the rest, steps 3 to 5. So the current version of a label is the file in
 `labels/`, and the older ones are in `.lfusion/versions`.
+
+The versions of an image that was removed go only after that is committed: the index notes that
+they are to go, and whoever writes next removes them. A label that was saved since, of an image
+that was added under the same id, takes the note back.
 """
 
 from __future__ import annotations
@@ -41,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 FINAL = "final"
 
+_REMOVED = "removed "
+"""In `meta`, before the id of an image whose versions are to go."""
+
 
 class Ledger:
     """The only way in which images, labels and what was set aside change.
@@ -69,6 +76,7 @@ class Ledger:
                 # Of its own, so that what was acknowledged does not hang on what comes now.
                 db.execute("COMMIT")
                 db.execute("BEGIN IMMEDIATE")
+            self._clear_removed(db)
             yield db
 
     def carry_out(self, db: sqlite3.Connection, *entries: Entry) -> None:
@@ -148,6 +156,14 @@ class Ledger:
             )
         return len(entries)
 
+    def _clear_removed(self, db: sqlite3.Connection) -> None:
+        """Remove the versions of images whose removal is committed; twice is the same."""
+        notes = db.execute("SELECT key FROM meta WHERE key GLOB ?", (f"{_REMOVED}*",)).fetchall()
+        for (note,) in notes:
+            for folder in self.folder.versions(note.removeprefix(_REMOVED)):
+                shutil.rmtree(folder, ignore_errors=True)
+            db.execute("DELETE FROM meta WHERE key = ?", (note,))
+
     def _apply(self, db: sqlite3.Connection, entry: Entry) -> None:
         """Bring the index to the state after an entry; once or twice is the same."""
         if isinstance(entry, ImageEntry):
@@ -165,8 +181,7 @@ class Ledger:
             self._apply_label_removed(db, number, entry)
         elif isinstance(entry, ImageRemoved):
             db.execute("DELETE FROM images WHERE number = ?", (number,))
-            for folder in self.folder.versions(entry.image):
-                shutil.rmtree(folder, ignore_errors=True)
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (_REMOVED + entry.image,))
         elif isinstance(entry, AsideEntry):
             db.execute(
                 "UPDATE images SET aside = ?, note = ? WHERE number = ?",
@@ -175,6 +190,8 @@ class Ledger:
 
     def _apply_label(self, db: sqlite3.Connection, number: int, entry: LabelEntry) -> None:
         """A version, and that it is the current one."""
+        # In a journal that is applied anew the versions are already those of this image.
+        db.execute("DELETE FROM meta WHERE key = ?", (_REMOVED + entry.image,))
         info = json.dumps(entry.info)
         name = f"{entry.image}{entry.suffix}"
         values = entry.model_dump(exclude={"kind", "image", "info", "placed"})

@@ -134,6 +134,7 @@ class StudiesDatastore(StudiesReader):
             for tag, file in labels:
                 self.folder.label(tag, file).unlink(missing_ok=True)
             self.ledger.carry_out(db, ImageRemoved(image=image_id))
+        self.ledger.recover()  # its versions go once that is committed
         logger.info("removed image %s", image_id)
 
     def save_label(
