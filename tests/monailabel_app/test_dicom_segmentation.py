@@ -64,3 +64,25 @@ def test_a_segment_that_the_model_does_not_have_is_refused(tmp_path: Path) -> No
     written = write_segmentation(header(tmp_path), drawn(1, 3), LABELS)
     with pytest.raises(LabelError, match="the segmentation has 'pubic symphysis'"):
         read_segmentation(written, {"fetal head": 1})
+
+
+def test_a_segment_may_be_named_once_for_all_planes(tmp_path: Path) -> None:
+    written = write_segmentation(header(tmp_path), drawn(3), {"fetal head": 3})
+    [group], [shared] = (
+        written.PerFrameFunctionalGroupsSequence,
+        written.SharedFunctionalGroupsSequence,
+    )
+    shared.SegmentIdentificationSequence = group.SegmentIdentificationSequence
+    del group.SegmentIdentificationSequence
+    np.testing.assert_array_equal(read_segmentation(written, LABELS), drawn(3))
+
+
+def test_one_that_lacks_what_the_standard_asks_for_is_refused(tmp_path: Path) -> None:
+    written = write_segmentation(header(tmp_path), drawn(3), {"fetal head": 3})
+    written.PerFrameFunctionalGroupsSequence[0].SegmentIdentificationSequence = []
+    with pytest.raises(LabelError, match="name its segment"):
+        read_segmentation(written, LABELS)
+    del written.PerFrameFunctionalGroupsSequence
+    with pytest.raises(LabelError, match="each of the 1 planes; the segmentation has 0"):
+        read_segmentation(written, LABELS)
+    assert referenced_frame(written) is None

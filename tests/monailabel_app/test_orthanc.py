@@ -69,9 +69,10 @@ class Store:
 
 @dataclass(frozen=True)
 class Ward:
-    """A server over the store, and what lies in the store."""
+    """A server over the store, what it prints, and what lies in the store."""
 
     http: httpx.Client
+    log: Path
     store: Store
     model: ServedModel
     files: dict[str, Path]
@@ -133,10 +134,10 @@ def ward(
     headers = {name: dcmread(path, stop_before_pixels=True) for name, path in files.items()}
     for path in files.values():
         store.put(path.read_bytes())
-    known = write_segmentation(headers["labelled"], square(), {"fetal head": 1})
-    buffer = BytesIO()
-    known.save_as(buffer, write_like_original=False)
-    store.put(buffer.getvalue())
+    store.put(as_file(write_segmentation(headers["labelled"], square(), {"fetal head": 1})))
+    odd = write_segmentation(headers["colour"], square(), {"fetal head": 1})
+    odd.SegmentSequence[0].SegmentNumber = None
+    store.put(as_file(odd))
     port = free_port()
     command = [sys.executable, "-c", "from lfusion.cli import app; app()", "serve"]
     command += ["--studies", store.dicomweb, "--app-state", str(root / "state")]
@@ -148,7 +149,14 @@ def ward(
     ):
         model = ServedModel(tiny_checkpoint, root / "local")
         series = {name: str(header.SeriesInstanceUID) for name, header in headers.items()}
-        yield Ward(http, store, model, files, series)
+        yield Ward(http, root / "server.log", store, model, files, series)
+
+
+def as_file(instance: Dataset) -> bytes:
+    """An instance as a file."""
+    buffer = BytesIO()
+    instance.save_as(buffer, write_like_original=False)
+    return buffer.getvalue()
 
 
 def square() -> NDArray[np.uint8]:
@@ -214,6 +222,11 @@ def saved(ward: Ward, name: str, label: Path) -> Callable[[], list[Dataset]]:
     assert reply.is_success, reply.text
     image = dcmread(ward.files[name]).SOPInstanceUID
     return lambda: [one for one in ward.store.segmentations() if referenced_instance(one) == image]
+
+
+def test_a_segmentation_of_another_make_is_told_and_holds_up_no_label(ward: Ward) -> None:
+    """The tests that follow wait for labels in both directions."""
+    until(lambda: "is not used" in ward.log.read_text())
 
 
 def test_a_label_goes_back_as_dicom_seg(ward: Ward, tmp_path: Path) -> None:

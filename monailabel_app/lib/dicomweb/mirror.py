@@ -40,6 +40,9 @@ _FINAL = "final"
 _SEND_SECONDS = 2.0
 """How soon a saved label is sent; looking for one costs one file status a label."""
 
+_RETRY_SECONDS = 60.0
+"""How soon a store that could not be searched is searched again."""
+
 
 class DicomWebMirror:
     """Copies images in and labels out.
@@ -101,9 +104,9 @@ class DicomWebMirror:
                 self._complete[series.uid] = series.instances
         for series in self._remote.series({"Modality": "SEG"}):
             if series.uid not in self._complete:
-                for uid in self._remote.instances(series):
-                    self._fetch_label(self._remote.instance(series, uid))
-                self._complete[series.uid] = series.instances
+                uids = self._remote.instances(series)
+                if all([self._fetch_segmentation(series, uid) for uid in uids]):  # try each
+                    self._complete[series.uid] = series.instances
 
     def send(self) -> None:
         """Send the final labels that the store does not have yet; one that fails waits."""
@@ -122,20 +125,28 @@ class DicomWebMirror:
                 self._stamps[image_id] = stamp
             except (OSError, LFusionError) as error:
                 logger.warning("the label of image %s is not sent yet: %s", image_id, error)
+            except Exception:  # the labels of the other images must reach the store
+                logger.exception("the label of image %s is not sent yet", image_id)
 
     def _run(self, fetch_seconds: float) -> None:
-        waited, pause = fetch_seconds, threading.Event()
+        left, pause = 0.0, threading.Event()
         while True:
-            try:
-                if waited >= fetch_seconds:
-                    self.fetch()
-                    waited = 0.0
-                self.send()
-            except (OSError, LFusionError) as error:
-                # The store is away or does not like one: nothing is lost, so try again.
-                logger.warning("not in step with %s: %s", self._remote.url, error)
+            if left <= 0:
+                left = fetch_seconds
+                if not self._went_well(self.fetch):
+                    left = min(left, _RETRY_SECONDS)
+            self._went_well(self.send)
             pause.wait(_SEND_SECONDS)
-            waited += _SEND_SECONDS
+            left -= _SEND_SECONDS
+
+    def _went_well(self, step: Callable[[], None]) -> bool:
+        """Take a step of which nothing is lost when it fails, for it is taken again."""
+        try:
+            step()
+        except Exception:  # whatever it is, this thread is the only one that sends labels
+            logger.exception("not in step with %s", self._remote.url)
+            return False
+        return True
 
     def _fetch_series(self, series: Series) -> bool:
         """Copy what is new; whether that was all, for one bad instance holds up no other."""
@@ -146,6 +157,8 @@ class DicomWebMirror:
                     self._fetch_image(series, uid, series.uid if len(instances) == 1 else uid)
                 except (OSError, LFusionError) as error:
                     logger.warning("cannot copy instance %s: %s", uid, error)
+                except Exception:  # others wrote it, and it must not hold up the next ones
+                    logger.exception("cannot copy instance %s", uid)
         return all(uid in self._ids or uid in self._sent for uid in instances)
 
     def _fetch_image(self, series: Series, uid: str, image_id: str) -> None:
@@ -161,6 +174,17 @@ class DicomWebMirror:
             uids = {"StudyInstanceUID": series.study, "SeriesInstanceUID": series.uid}
             self._local.add_image(image_id, str(file), {**uids, "SOPInstanceUID": uid})
             self._ids[uid] = image_id
+
+    def _fetch_segmentation(self, series: Series, uid: str) -> bool:
+        """Take over one segmentation; whether that is done, be it that it cannot be used."""
+        try:
+            self._fetch_label(self._remote.instance(series, uid))
+        except OSError as error:
+            logger.warning("cannot get segmentation %s: %s", uid, error)
+            return False
+        except Exception:  # others wrote it, and it must not hold up the labels of ours
+            logger.exception("segmentation %s is not used", uid)
+        return True
 
     def _fetch_label(self, segmentation: Dataset) -> None:
         """Take over a label for an image that has none here."""

@@ -102,7 +102,7 @@ def read_segmentation(file: Dataset, labels: Mapping[str, int]) -> LabelMap:
 
     Raises:
         LabelError: A segment is not of the model, or segments overlap, or it is about several
-            frames.
+            frames, or does not say which segment a plane is.
     """
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in file.SegmentSequence}
     unknown = sorted(set(names.values()) - set(labels))
@@ -112,12 +112,20 @@ def read_segmentation(file: Dataset, labels: Mapping[str, int]) -> LabelMap:
         )
     planes = np.atleast_3d(file.pixel_array) if file.NumberOfFrames == 1 else file.pixel_array
     planes = planes.reshape(-1, int(file.Rows), int(file.Columns))
+    groups = file.get("PerFrameFunctionalGroupsSequence") or ()
+    if len(groups) != len(planes):
+        raise LabelError(
+            f"expected a functional group for each of the {len(planes)} planes; the segmentation "
+            f"has {len(groups)}"
+        )
     mask = np.zeros(planes.shape[1:], np.uint8)
     seen: set[int] = set()
-    for plane, item in zip(planes, file.PerFrameFunctionalGroupsSequence, strict=True):
-        number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+    for plane, group in zip(planes, groups, strict=True):
+        number = _segment_number(group, *(file.get("SharedFunctionalGroupsSequence") or ()))
         if number in seen or (mask[plane > 0] > 0).any():
             raise LabelError("expected one plane for each segment without overlap; got more")
+        if number not in names:
+            raise LabelError(f"expected one of the segments {sorted(names)}; a plane is {number}")
         seen.add(number)
         mask[plane > 0] = labels[names[number]]
     return mask
@@ -141,12 +149,20 @@ def referenced_frame(file: Dataset) -> int | None:
     Args:
         file: The segmentation.
     """
-    for plane in file.PerFrameFunctionalGroupsSequence:
+    for plane in file.get("PerFrameFunctionalGroupsSequence") or ():
         for derived in plane.get("DerivationImageSequence") or ():
             for source in derived.get("SourceImageSequence") or ():
                 if "ReferencedFrameNumber" in source:
                     return int(np.ravel(source.ReferencedFrameNumber)[0]) - 1
     return None
+
+
+def _segment_number(*groups: Dataset) -> int:
+    """Which segment a plane is, by its own functional groups or those that all planes share."""
+    for group in groups:
+        for item in group.get("SegmentIdentificationSequence") or ():
+            return int(item.ReferencedSegmentNumber)
+    raise LabelError("expected each plane to name its segment; one names none")
 
 
 def _single_frame(source: Dataset) -> Dataset:
