@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from monailabel.interfaces.datastore import Datastore
@@ -138,14 +140,15 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
         """Score a few images from all over the folder, for somebody who waits.
 
         Returns:
-            How many; 0 when there are none without a score.
+            How many; 0 when there are none without a score, or none that can be scored now.
         """
         model = self._served.predictor()
         with self._store.index.write() as db:
             checkpoint = checkpoint_number(db, model.checkpoint_id)
-            images = spread_unscored(db, checkpoint, _FIRST)
-        self._score(model, checkpoint, images)
-        return len(images)
+        with self._store.index.read() as db:
+            candidates = spread_unscored(db, checkpoint)
+            images = list(islice(filter(self._is_as_known, candidates), _FIRST))
+        return self._score(model, checkpoint, images)
 
     def _background(self) -> None:
         """A run whose failure is told by the status alone."""
@@ -176,29 +179,37 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             while images := self._next(checkpoint, open_images, after):
                 if self._stopped.is_set():
                     return
-                if self._served.checkpoint_id != model.checkpoint_id:
-                    logger.info("a new checkpoint is served; the pool is scored with that one")
+                if self._is_overtaken(model):
                     return self._run()
                 self._score(model, checkpoint, images)
                 after = images[-1].number
                 self._update(done=min(self._status.done + len(images), total))
+        if self._is_overtaken(model):  # while the last images were scored
+            return self._run()
         with self._store.index.write() as db:
             note_scored(db, checkpoint, generation)
         self._update(done=total)
+
+    def _is_overtaken(self, model: Predictor) -> bool:
+        """Whether another checkpoint is served by now."""
+        if self._served.checkpoint_id == model.checkpoint_id:
+            return False
+        logger.info("a new checkpoint is served; the pool is scored with that one")
+        return True
 
     def _next(self, checkpoint: int, open_images: bool, after: int) -> list[PoolImage]:
         with self._store.index.read() as db:
             return unscored(db, checkpoint, open_images=open_images, after=after, limit=_BATCH)
 
-    def _score(self, model: Predictor, checkpoint: int, images: Sequence[PoolImage]) -> None:
-        """Score images and store the results in one transaction."""
+    def _score(self, model: Predictor, checkpoint: int, images: Sequence[PoolImage]) -> int:
+        """Score images and store the results in one transaction; how many are scored now."""
         contents: list[tuple[PoolImage, str]] = []
         missing: dict[str, PoolImage] = {}
         for image in images:
             try:
                 digest = digest_of(self._store.folder.image(image.path))
             except (OSError, InvalidNameError) as error:
-                logger.warning("image %s is gone while it was to be scored: %s", image.id, error)
+                logger.warning("image %s cannot be opened to be scored: %s", image.id, error)
                 continue
             contents.append((image, digest))
             with self._store.index.read() as db:
@@ -206,6 +217,10 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
                     missing.setdefault(digest, image)
         results = scorings.map(lambda image: self._result(model, image), missing.values())
         scores = dict(zip(missing, results, strict=True))
+        # A file that was exchanged meanwhile is not what was read first, or not what was scored.
+        contents = [content for content in contents if self._is_as_known(content[0])]
+        kept = {image.number for image, _ in contents}
+        scores = {d: result for d, result in scores.items() if missing[d].number in kept}
         for digest, (score, _, _) in scores.items():
             if score.unreadable is not None:
                 skipped = {**self._status.skipped, missing[digest].id: score.unreadable}
@@ -214,6 +229,16 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             for digest, result in scores.items():
                 store_score(db, checkpoint, digest, *result)
             store_contents(db, contents)
+        return len(contents)
+
+    def _is_as_known(self, image: PoolImage) -> bool:
+        """Whether a file can be opened, and looks as it did when the index last saw it."""
+        try:
+            with self._store.folder.image(image.path).open("rb") as file:
+                status = os.fstat(file.fileno())
+        except (OSError, InvalidNameError):
+            return False
+        return (status.st_size, status.st_mtime_ns) == (image.size, image.mtime_ns)
 
     def _result(self, model: Predictor, image: PoolImage) -> _Result:
         """What one pass of the network says about an image, or why it says nothing."""

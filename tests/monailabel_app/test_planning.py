@@ -76,7 +76,10 @@ class Pool:
                     np.array(looks, np.float32).tobytes(),
                     np.array((first, 0, second), np.float32).tobytes(),
                 )
-                store_contents(db, [(PoolImage(row["number"], image_id, row["path"]), digest)])
+                image = PoolImage(
+                    row["number"], image_id, row["path"], row["size"], row["mtime_ns"]
+                )
+                store_contents(db, [(image, digest)])
 
     def retrain(self, code: str) -> None:
         """Serve another checkpoint."""

@@ -60,7 +60,9 @@ class Pool:
             for image_id, score in scores.items():
                 row = rows[image_id]
                 digest = digest_of(self.store.folder.image(row["path"]))
-                image = PoolImage(row["number"], image_id, row["path"])
+                image = PoolImage(
+                    row["number"], image_id, row["path"], row["size"], row["mtime_ns"]
+                )
                 if isinstance(score, str):
                     stored = StoredScore(checkpoint_id=checkpoint_id, unreadable=score)
                 else:

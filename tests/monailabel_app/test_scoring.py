@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lfusion.checkpoint import Checkpoint
+from lfusion.predictor import Predictor
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.datastore.folder import digest_of
+from monailabel_app.lib.leases import Leases
+from monailabel_app.lib.planning import BatchPlanning
+from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.strategies import QueueStrategy
+from monailabel_app.lib.why import ORDERS
 
 
 @pytest.fixture
@@ -119,3 +128,103 @@ def test_scores_belong_to_the_content_and_the_checkpoint(
     PoolScoring(served, store)({}, store)
     assert scored(store).keys() == {first, served.checkpoint_id}
     assert scored(store)[served.checkpoint_id] == set(store.list_images())
+
+
+def asked_next(store: StudiesDatastore, served: ServedModel, scoring: PoolScoring) -> str | None:
+    """The next image to label, by a server that answers within a minute."""
+    queue = LabellingQueue(store.index, Leases(store.index))
+    planning = BatchPlanning(store.index, served)
+    strategy = QueueStrategy(ORDERS["epistemic"], queue, served, scoring, planning)
+    answers: list[str | None] = []
+
+    def ask() -> None:
+        answer = strategy({}, store)
+        answers.append(None if answer is None else answer["id"])
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert answers, "no answer in time"
+    return answers[0]
+
+
+def lead_out(store: StudiesDatastore, *image_ids: str) -> None:
+    """Make image files links out of the folder, which are not read, unnoticed by the index."""
+    for image_id in image_ids:
+        path = store.image_path(image_id)
+        path.unlink()
+        path.symlink_to(store.folder.root.parent / "outside.png")
+
+
+class TestFilesThatCannotBeOpened:
+    @pytest.fixture
+    def scoring(self, store: StudiesDatastore, served: ServedModel) -> PoolScoring:
+        """One that scores nothing in the background, so that who asks has to."""
+        scoring = PoolScoring(served, store)
+        scoring.stop()
+        return scoring
+
+    def test_one_that_can_is_found_behind_them(
+        self, store: StudiesDatastore, served: ServedModel, scoring: PoolScoring
+    ) -> None:
+        lead_out(store, *(name for name in store.list_images() if name != "head07"))
+        assert asked_next(store, served, scoring) == "head07"
+
+    def test_without_one_the_answer_is_that_nothing_can_be_offered(
+        self, store: StudiesDatastore, served: ServedModel, scoring: PoolScoring
+    ) -> None:
+        lead_out(store, *store.list_images())
+        assert asked_next(store, served, scoring) is None
+        assert PoolScoring(served, store)({}, store)["status"] == "done"
+
+
+def while_scored(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], object]) -> None:
+    """Do something once, just before the network reads one of the images."""
+    scores, done = Predictor.score, threading.Event()
+
+    def score(model: Predictor, path: Path) -> Any:
+        if path.stem == name and not done.is_set():
+            done.set()
+            change()
+        return scores(model, path)
+
+    monkeypatch.setattr(Predictor, "score", score)
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_an_image_that_is_exchanged_while_it_is_scored_is_scored_again(
+    store: StudiesDatastore, served: ServedModel, monkeypatch: pytest.MonkeyPatch, *, noticed: bool
+) -> None:
+    image = store.image_path("head03")
+    before = digest_of(image)
+
+    def exchange() -> None:
+        shutil.copy(store.image_path("head05"), image)
+        if noticed:
+            store.refresh()
+
+    while_scored(monkeypatch, "head03", exchange)
+    PoolScoring(served, store)({}, store)
+    store.refresh()
+    scoring = PoolScoring(served, store)
+    assert not scoring.ensure()
+    scoring.stop()
+    PoolScoring(served, store)({}, store)
+    assert PoolScoring(served, store).ensure()
+    with store.index.read() as db:
+        [[known]] = db.execute("SELECT sha256 FROM images WHERE id = 'head03'")
+        [[of_before]] = db.execute("SELECT count(*) FROM results WHERE sha256 = ?", (before,))
+    assert known == digest_of(image)
+    assert of_before == 0  # the network read something else
+
+
+def test_a_swap_during_the_last_images_has_the_pool_scored_anew(
+    store: StudiesDatastore, served: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Checkpoint.load(served.path)
+    newer = replace(base, fingerprint=replace(base.fingerprint, code="newer"))
+    last = store.list_images()[-1]
+    while_scored(monkeypatch, last, lambda: served.publish(newer))
+    status = PoolScoring(served, store)({}, store)
+    assert status["checkpoint_id"] == newer.id
+    assert PoolScoring(served, store).ensure()

@@ -23,6 +23,7 @@ from monailabel_app.lib.datastore.folder import StudiesFolder, digest_of
 from monailabel_app.lib.datastore.journal import Entry, ImageEntry, LabelEntry, LabelRemoved
 from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of, put_label
 from monailabel_app.lib.datastore.scan import FoundFile, find_image, find_images, image_id_for
+from monailabel_app.lib.index.results import note_changed
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +151,7 @@ class Reconciler:
                 "WHERE path = ?",
                 changed,
             )
+            note_changed(db)  # also of an image without a score, which may just be getting one
 
     def _differs(self, db: sqlite3.Connection, tag: str, name: str) -> bool:
         """Whether a label file is not as the index knows it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lfusion.acquisition import PLANNED, STRATEGIES
@@ -13,6 +13,7 @@ from lfusion.protocol import StoredScore
 RANKED = frozenset(name for name in (*STRATEGIES.values(), *PLANNED.values()) if name is not None)
 """The scores that strategies sort by; the others are stored, but not in order."""
 
+_POOL_IMAGE = "number, id, path, size, mtime_ns"
 _UNSCORED = """
     present AND (images.sha256 IS NULL OR NOT EXISTS (
         SELECT 1 FROM results
@@ -28,11 +29,15 @@ class PoolImage:
         number: In the index.
         id: As clients name it.
         path: Below the studies folder.
+        size: Bytes of the file at the last look.
+        mtime_ns: Time of its last change, by then.
     """
 
     number: int
     id: str
     path: str
+    size: int
+    mtime_ns: int
 
 
 def checkpoint_number(db: sqlite3.Connection, checkpoint_id: str) -> int:
@@ -62,21 +67,20 @@ def unscored(
         limit: At most so many.
     """
     rows = db.execute(
-        f"SELECT number, id, path FROM images WHERE {_UNSCORED} AND (state = 'open') = :open "
+        f"SELECT {_POOL_IMAGE} FROM images WHERE {_UNSCORED} AND (state = 'open') = :open "
         "AND number > :after ORDER BY number LIMIT :limit",
         {"checkpoint": checkpoint, "open": open_images, "after": after, "limit": limit},
     )
     return [PoolImage(*row) for row in rows]
 
 
-def spread_unscored(db: sqlite3.Connection, checkpoint: int, count: int) -> list[PoolImage]:
-    """A few open images without a score, in the fixed random order, so from all over the folder."""
+def spread_unscored(db: sqlite3.Connection, checkpoint: int) -> Iterator[PoolImage]:
+    """Open images without a score, in the fixed random order, so from all over the folder."""
     rows = db.execute(
-        f"SELECT number, id, path FROM images WHERE state = 'open' AND {_UNSCORED} "
-        "ORDER BY draw LIMIT :count",
-        {"checkpoint": checkpoint, "count": count},
+        f"SELECT {_POOL_IMAGE} FROM images WHERE state = 'open' AND {_UNSCORED} ORDER BY draw",
+        {"checkpoint": checkpoint},
     )
-    return [PoolImage(*row) for row in rows]
+    return (PoolImage(*row) for row in rows)
 
 
 def count_unscored(db: sqlite3.Connection, checkpoint: int) -> int:
@@ -98,13 +102,19 @@ def has_result(db: sqlite3.Connection, checkpoint: int, digest: str) -> bool:
 def store_contents(db: sqlite3.Connection, contents: Iterable[tuple[PoolImage, str]]) -> None:
     """Note the content of images, and rank them by what is known of it.
 
+    One whose file was seen to be another since is left as it is: without a score.
+
     Args:
         db: A writing transaction.
         contents: Images with the SHA-256 of their file.
     """
     for image, digest in contents:
-        db.execute("UPDATE images SET sha256 = ? WHERE number = ?", (digest, image.number))
-        _rank(db, "images.number = ?", image.number)
+        noted = db.execute(
+            "UPDATE images SET sha256 = ? WHERE number = ? AND size = ? AND mtime_ns = ?",
+            (digest, image.number, image.size, image.mtime_ns),
+        )
+        if noted.rowcount:
+            _rank(db, "images.number = ?", image.number)
 
 
 def store_score(
@@ -145,6 +155,13 @@ def pool_generation(db: sqlite3.Connection) -> int:
     """A number that grows when an image is added or changes."""
     row = db.execute("SELECT n FROM tallies WHERE name = 'generation'").fetchone()
     return 0 if row is None else int(row[0])
+
+
+def note_changed(db: sqlite3.Connection) -> None:
+    """Note that an image is not what it was, in a writing transaction."""
+    db.execute(
+        "INSERT INTO tallies VALUES ('generation', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1"
+    )
 
 
 def is_scored(db: sqlite3.Connection, checkpoint_id: str) -> bool:
