@@ -163,10 +163,16 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         return {"epistemic": self.pool_scoring}
 
     def _training_ended(self, record: TrainingRecord) -> None:
-        """Rank anew with the new checkpoint, and train again if labels came meanwhile."""
-        if record.status == "done":
-            self.pool_scoring.ensure()
-        self.automatic.start_due(self._datastore)
+        """Rank anew with the new checkpoint, and train again if labels came meanwhile.
+
+        Not after one that was stopped, or killed: who did that wants none now.
+        """
+        try:
+            if record.status == "done":
+                self.pool_scoring.ensure()
+        finally:
+            if record.status in ("done", "failed"):
+                self.automatic.start_due(self._datastore)
 
     def infer(
         self, request: Mapping[str, Any], datastore: Datastore | None = None

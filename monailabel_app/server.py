@@ -122,7 +122,7 @@ def _lifespan(theirs: Lifespan[FastAPI]) -> Lifespan[FastAPI]:
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with theirs(app) as state:
             yield state
-        app_instance().training.stop("the server was shut down")
+        app_instance().training.close("the server was shut down")
 
     return lifespan
 

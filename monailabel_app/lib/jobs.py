@@ -57,12 +57,11 @@ class TrainingJobs:
         self._served = served
         self._state = TrainingState(state, lambda: served.checkpoint_id)
         self._mutex = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
         self._on_end = on_end
 
     def record(self) -> TrainingRecord:
         """The current or last training, whoever started it."""
-        self._reap()
         return self._state.record()
 
     def start(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingRecord:
@@ -76,23 +75,25 @@ class TrainingJobs:
             What is known of the new training.
 
         Raises:
-            ConflictError: One is running.
+            ConflictError: One is running, or the server ends.
             RequestError: The settings cannot be used, or there is no final label.
         """
         order = self._order(request, datastore)
         with self._mutex:
+            if self._closed:
+                raise ConflictError("the server is being shut down; train after its next start")
             lock = self._state.acquire()
             try:
                 order.save(self._state.folder)
                 record = self._begin(request)
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-m", "monailabel_app.lib.retraining", self._state.folder],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[lock],
                 )
-                self._state.name_owner(lock, self._process.pid)
+                self._state.name_owner(lock, process.pid)
                 threading.Thread(
-                    target=self._follow, args=(self._process,), name="training", daemon=True
+                    target=self._follow, args=(process,), name="training", daemon=True
                 ).start()
             finally:
                 # From here on the process alone holds it; without one, nobody does.
@@ -148,8 +149,21 @@ class TrainingJobs:
         logger.info("training %s: %s", record.id, record.status)
         return record
 
+    def close(self, reason: str) -> None:
+        """End the training, if one runs, and start none any more.
+
+        Args:
+            reason: Why, for those who ask for the status.
+
+        Raises:
+            ConflictError: Its process does not end.
+        """
+        with self._mutex:
+            self._closed = True
+        self.stop(reason)
+
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the end of a training."""
+        """Wait for the end of a training, so that it is no zombie either."""
         process.wait()
         if self._on_end is not None:
             self._on_end(self.record())
@@ -157,19 +171,12 @@ class TrainingJobs:
     def _wait_until_gone(self) -> None:
         end = time.monotonic() + STOP_SECONDS
         while self._state.locked():
-            self._reap()
             if time.monotonic() > end:
                 raise ConflictError(
                     "the training process was killed but has not ended; it waits for a disk or a "
                     "graphics card; try again"
                 )
             time.sleep(0.01)
-        self._reap()
-
-    def _reap(self) -> None:
-        """Let an ended process go, so that it is no zombie."""
-        if self._process is not None and self._process.poll() is not None:
-            self._process = None
 
     def _begin(self, request: Mapping[str, Any]) -> TrainingRecord:
         settings = training_settings(request)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 
 from monailabel_app.lib.automatic import AutomaticTraining
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.errors import ConflictError
 from monailabel_app.lib.jobs import TrainingJobs
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.training_state import TrainingRecord, TrainingState
@@ -58,3 +64,58 @@ def test_zero_never_starts_one(tiny_checkpoint: Path, heads: Path, tmp_path: Pat
     automatic.note_saved(store)
     automatic.start_due(store)
     assert jobs.record().status == "idle"
+
+
+def test_a_server_that_ends_takes_its_training_along_and_starts_no_other(
+    heads: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    studies = shutil.copytree(heads / "images", tmp_path / "studies")
+    served = ServedModel(tiny_checkpoint, tmp_path / "state")
+    store = StudiesDatastore(str(studies), served.labels, auto_reload=False, read_only=False)
+    jobs = TrainingJobs(served, tmp_path / "state", lambda _: automatic.start_due(store))
+    automatic = AutomaticTraining(jobs, after=1)
+    store.save_label("head00", str(heads / "masks" / "head00.png"), "final", {})
+    started = jobs.start({"steps": 10_000}, store)
+    automatic.note_saved(store)  # the next one is due as soon as this one is over
+    jobs.close("the server was shut down")
+    with pytest.raises(ConflictError, match="shut down"):
+        jobs.start({}, store)
+    automatic.start_due(store)
+    record = jobs.record()
+    assert (record.id, record.status) == (started.id, "stopped")
+    assert record.error == "the server was shut down"
+
+
+def nothing() -> None: ...
+
+
+def fails() -> None:
+    raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("status", "ranking", "starts"),
+    [
+        ("done", nothing, 1),
+        ("done", fails, 1),
+        ("failed", nothing, 1),
+        ("stopped", nothing, 0),
+        ("interrupted", nothing, 0),  # what a stop looks like until it is recorded
+    ],
+)
+def test_the_next_one_follows_an_end_but_no_stop(
+    status: Any, ranking: Callable[[], None], starts: int
+) -> None:
+    from monailabel_app.main import LFusionApp
+
+    started: list[object] = []
+    app = SimpleNamespace(
+        pool_scoring=SimpleNamespace(ensure=ranking),
+        automatic=SimpleNamespace(start_due=started.append),
+        _datastore="studies",
+    )
+    try:
+        LFusionApp._training_ended(cast(Any, app), TrainingRecord(status=status))
+    except OSError:
+        assert ranking is fails
+    assert started == ["studies"] * starts
