@@ -54,6 +54,16 @@ def check_image_id(image_id: str) -> str:
     return image_id
 
 
+def is_tag(name: str) -> bool:
+    """Whether a name can be a label tag.
+
+    Example:
+        >>> is_tag("final"), is_tag("final (copy)")
+        (True, False)
+    """
+    return _TAG.fullmatch(name) is not None
+
+
 def check_tag(tag: str) -> str:
     """Accept a label tag of letters, digits, `_` and `-`.
 
@@ -66,7 +76,7 @@ def check_tag(tag: str) -> str:
     Raises:
         InvalidNameError: It is anything else.
     """
-    if not _TAG.fullmatch(tag):
+    if not is_tag(tag):
         raise InvalidNameError(
             f"expected a label tag of 1 to 64 letters, digits, '_' or '-'; got {tag[:80]!r}"
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from lfusion.image.formats import suffix_of
 from monailabel_app.lib.datastore.scan import LABELS_FOLDER, FoundFile, found_file
 from monailabel_app.lib.errors import InvalidNameError
-from monailabel_app.lib.names import check_image_id, check_tag
+from monailabel_app.lib.names import check_image_id, check_tag, is_tag
 
 STATE_FOLDER = ".lfusion"
 """In the studies folder: hidden, so that no scan takes what is in it for an image."""
@@ -165,8 +165,4 @@ def digest_of(file: Path) -> str:
 
 def _is_tag_folder(folder: Path) -> bool:
     """Whether a folder can be that of a tag."""
-    try:
-        check_tag(folder.name)
-    except InvalidNameError:
-        return False
-    return folder.is_dir() and not folder.is_symlink()
+    return is_tag(folder.name) and folder.is_dir() and not folder.is_symlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from pathlib import Path, PurePosixPath
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -12,6 +13,7 @@ from watchdog.observers import Observer
 
 from monailabel_app.lib.datastore.reconcile import ImagePath, LabelFile, Reconciler
 from monailabel_app.lib.datastore.scan import LABELS_FOLDER, is_image_name
+from monailabel_app.lib.names import is_tag
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,9 @@ _GATHER_SECONDS = 0.2
 
 _LOOK_THROUGH_SECONDS = 300.0
 """On network file systems nobody tells us what other machines do."""
+
+_RETRY_SECONDS = 5.0
+"""From a look that failed to one at everything, which leaves out nothing that was noted."""
 
 
 class FolderWatch(FileSystemEventHandler):
@@ -76,7 +81,7 @@ class FolderWatch(FileSystemEventHandler):
             if is_directory:
                 self._everything = True  # of a folder that was moved, the files are not told of
             elif parts[0] == LABELS_FOLDER:
-                if len(parts) == 3:
+                if len(parts) == 3 and is_tag(parts[1]):
                     self._labels.add((parts[1], parts[2]))
             elif is_image_name(parts[-1]):
                 self._images.add("/".join(parts))
@@ -85,20 +90,24 @@ class FolderWatch(FileSystemEventHandler):
         self._changed.set()
 
     def _run(self) -> None:
-        """Look at what was noted, until stopped."""
+        """Look at what was noted, and in time at everything, until stopped."""
+        due = time.monotonic() + _LOOK_THROUGH_SECONDS
         while not self._stopped.is_set():
-            noticed = self._changed.wait(_LOOK_THROUGH_SECONDS)
+            noticed = self._changed.wait(max(0.0, due - time.monotonic()))
             if self._stopped.wait(_GATHER_SECONDS if noticed else 0):
                 return
             with self._lock:
                 self._changed.clear()
                 images, labels = sorted(self._images), sorted(self._labels)
-                everything = self._everything or not noticed
+                # Our own saves are events as well: silence is nothing to wait for.
+                everything = self._everything or time.monotonic() >= due
                 self._images, self._labels, self._everything = set(), set(), False
             try:
                 if everything:
                     self._reconciler.look_through()
+                    due = time.monotonic() + _LOOK_THROUGH_SECONDS
                 else:
                     self._reconciler.look_at(images, labels)
             except Exception:  # the watch must go on, whatever one look ran into
                 logger.exception("looking at changed files failed; it is done again later")
+                due = time.monotonic() + _RETRY_SECONDS
