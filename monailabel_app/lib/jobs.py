@@ -78,6 +78,7 @@ class TrainingJobs:
             ConflictError: One is running, or the server ends.
             RequestError: The settings cannot be used, or there is no final label.
         """
+        began = time.time()  # a label that is saved from here on is for the next one
         order = self._order(request, datastore)
         with self._mutex:
             if self._closed:
@@ -85,7 +86,7 @@ class TrainingJobs:
             lock = self._state.acquire()
             try:
                 order.save(self._state.folder)
-                record = self._begin(request)
+                record = self._begin(request, began)
                 process = subprocess.Popen(
                     [sys.executable, "-m", "monailabel_app.lib.retraining", self._state.folder],
                     stdin=subprocess.DEVNULL,
@@ -116,11 +117,12 @@ class TrainingJobs:
             RequestError: The settings cannot be used, or there is no final label.
             TrainingError: It went wrong; the served checkpoint is the one before.
         """
+        began = time.time()
         order = self._order(request, datastore)
         lock = self._state.acquire()
         try:
             self._state.name_owner(lock, os.getpid())
-            self._begin(request)
+            self._begin(request, began)
             carry_out(order, self._served, self._state)
             return self._state.record()
         finally:
@@ -178,13 +180,13 @@ class TrainingJobs:
                 )
             time.sleep(0.01)
 
-    def _begin(self, request: Mapping[str, Any]) -> TrainingRecord:
+    def _begin(self, request: Mapping[str, Any], began: float) -> TrainingRecord:
         settings = training_settings(request)
         record = TrainingRecord(
             status="running",
             mode=settings["mode"],
             id=str(uuid.uuid4()),
-            started=time.time(),
+            started=began,
             request={"model": MODEL_NAME, **settings},
         )
         self._state.write(record)
@@ -192,21 +194,14 @@ class TrainingJobs:
 
     def _order(self, request: Mapping[str, Any], datastore: Datastore) -> TrainingOrder:
         settings = training_settings(request)
-        labels = ordered_labels(datastore, self._learned_since())
+        labels = ordered_labels(datastore, self._served.learned_until())
         if not labels:
             raise RequestError("expected final labels to learn from; there is none; save one first")
         return TrainingOrder(base=self._served.base.resolve(), labels=labels, **settings)
 
-    def _learned_since(self) -> float:
-        """From when on labels are none that the served checkpoint learned from."""
-        record = self._state.record()
-        if record.checkpoint_id == self._served.checkpoint_id:
-            return record.started
-        return self._served.learned_until()
-
 
 def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabel]:
-    """All final labels of a datastore, ordered by image id.
+    """All final labels of a datastore whose files are there, ordered by image id.
 
     Args:
         datastore: The studies.
@@ -217,7 +212,8 @@ def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabe
     for image_id in sorted(datastore.get_labeled_images()):
         label = datastore.get_label_uri(image_id, tag)
         image = datastore.get_image_uri(image_id)
-        if label and image:
+        saved = _saved_at(label)
+        if image and saved is not None:
             info = datastore.get_label_info(image_id, tag)
             labels.append(
                 OrderedLabel(
@@ -226,10 +222,18 @@ def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabe
                     label=label,
                     label_info=info.get("label_info"),
                     structures=_structures(info.get(STRUCTURES_KEY)),
-                    new=Path(label).stat().st_mtime >= since,
+                    new=saved >= since,
                 )
             )
     return labels
+
+
+def _saved_at(label: str) -> float | None:
+    """When a label file was saved, seconds since 1970; None when it is gone, unnoticed so far."""
+    try:
+        return Path(label).stat().st_mtime if label else None
+    except FileNotFoundError:
+        return None
 
 
 def _structures(kept: object) -> dict[str, int] | None:

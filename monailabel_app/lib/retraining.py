@@ -112,7 +112,7 @@ def carry_out(order: TrainingOrder, served: ServedModel, state: TrainingState) -
     try:
         trained = _train(order, served, progress)
         progress.change(stage="swap", swap=trained.id)
-        served.publish(trained)
+        served.publish(trained, state.record().started)
         progress.end(status="done", checkpoint_id=trained.id)
     except (LFusionError, OSError) as error:
         progress.end(status="failed", error=str(error))

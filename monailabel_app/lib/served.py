@@ -148,11 +148,12 @@ class ServedModel:
             os.utime(self._models / file, ns=(time_ns, time_ns))
             self._point([None, file])
 
-    def publish(self, checkpoint: Checkpoint) -> str:
+    def publish(self, checkpoint: Checkpoint, learned_until: float | None = None) -> str:
         """Serve a new checkpoint from now on; the one before is kept.
 
         Args:
             checkpoint: What training returned.
+            learned_until: When training read the labels, seconds since 1970; None for now.
 
         Returns:
             The id of the checkpoint that is served now.
@@ -166,6 +167,8 @@ class ServedModel:
             if name != pointer.files[-1]:
                 checkpoint.save(self._models / name)
                 Checkpoint.load(self._models / name)
+                if learned_until is not None:
+                    os.utime(self._models / name, (learned_until, learned_until))
                 self._point([pointer.files[-1], name])
             return checkpoint.id
 

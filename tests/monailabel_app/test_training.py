@@ -118,6 +118,13 @@ class TestLabels:
         assert [case.id for case in cases] == ["head00"]
         assert list(skipped) == ["head01"]
 
+    def test_one_deleted_by_hand_and_not_noticed_yet_is_left_out(
+        self, store: StudiesDatastore, heads: Path
+    ) -> None:
+        label(store, heads, 0, 1)
+        Path(store.get_label_uri("head00", "final")).unlink()
+        assert [one.id for one in ordered_labels(store)] == ["head01"]
+
 
 class TestRun:
     def test_the_result_is_served_and_reported(
@@ -131,6 +138,32 @@ class TestRun:
         assert (record.status, record.images, record.dice) == ("done", ["head00"], None)
         assert [point.step for point in record.history] == [1, 2]
         assert all(point.loss is not None for point in record.history)
+
+    def test_a_label_saved_while_the_others_are_read_is_new_to_the_next_one(
+        self,
+        jobs: TrainingJobs,
+        store: StudiesDatastore,
+        served: ServedModel,
+        heads: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        label(store, heads, 0)
+        listed = store.get_labeled_images
+
+        def saved_behind() -> list[str]:
+            found: list[str] = listed()
+            label(store, heads, 1)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "get_labeled_images", saved_behind)
+            assert jobs.run({"steps": 1}, store).images == ["head00"]
+        until = served.learned_until()
+        assert {one.id: one.new for one in ordered_labels(store, until)} == {
+            "head00": False,
+            "head01": True,
+        }
+        assert until < store.saver.versions("head01")[0].time  # a plan counts it as known
 
     def test_the_trainer_of_monai_label_says_the_same_to_its_clients(
         self, jobs: TrainingJobs, store: StudiesDatastore, heads: Path
