@@ -122,6 +122,26 @@ class TestFilesPutThereByHand:
             (None, True),
         ]
 
+    def test_a_label_that_got_another_suffix_is_the_same_version(
+        self, studies: Path, masks: list[Path], tmp_path: Path
+    ) -> None:
+        store = opened(studies)
+        mask = tmp_path / "mask.tif"
+        write_mask(mask, np.eye(96, 128, dtype=np.uint8))
+        store.save_label("head00", str(mask), "final", {})
+        store.remove_label("head00", "final")
+        shutil.copy(mask, studies / "labels" / "final" / "head00.tiff")
+        store.refresh()
+        journal = (studies / ".lfusion" / "journal.jsonl").read_text()
+        for _ in range(2):
+            store.refresh()
+            assert Path(store.get_label_uri("head00", "final")).read_bytes() == mask.read_bytes()
+        assert (studies / ".lfusion" / "journal.jsonl").read_text() == journal
+        assert [one.version for one in store.saver.versions("head00")] == [1]
+        (studies / "labels" / "final" / "head00.tiff").unlink()
+        store.refresh()
+        assert store.saver.version_file("head00", 1).read_bytes() == mask.read_bytes()
+
     def test_the_index_of_a_stock_server_is_taken_over(
         self, studies: Path, masks: list[Path]
     ) -> None:

@@ -185,21 +185,25 @@ class Reconciler:
         if tag in MAP_TAGS:
             put_label(db, number, tag, (found.path, found.size, found.mtime_ns, 0, "{}"))
             return
-        file = self._folder.label(tag, found.path)
-        digest = digest_of(file)
+        suffix = found.path.removeprefix(image_id)
+        digest = digest_of(self._folder.label(tag, found.path))
         latest = db.execute(
             "SELECT * FROM versions WHERE image = ? AND tag = ? ORDER BY version DESC LIMIT 1",
             (number, tag),
         ).fetchone()
         if latest is not None and latest["sha256"] == digest:
-            entry = LabelEntry(**_fields(latest), image=image_id, placed=True)
+            known = self._folder.version(image_id, tag, latest["version"], latest["suffix"])
+            if known.exists():
+                known.rename(self._folder.version(image_id, tag, latest["version"], suffix))
+            fields = {**_fields(latest), "suffix": suffix}  # `.tif` may be called `.tiff` by now
+            entry = LabelEntry(**fields, image=image_id, placed=True)
         else:
             logger.info("label file %s/%s is a new version, made by hand", tag, found.path)
             entry = LabelEntry(
                 image=image_id,
                 tag=tag,
                 version=1 if latest is None else latest["version"] + 1,
-                suffix=found.path.removeprefix(image_id),
+                suffix=suffix,
                 sha256=digest,
                 time=found.mtime_ns / 1e9,
                 placed=True,
