@@ -33,7 +33,7 @@ from lfusion.protocol import (
     Capabilities,
 )
 from monailabel_app.lib.automatic import AutomaticTraining
-from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.datastore import STATE_FOLDER, StudiesDatastore
 from monailabel_app.lib.dicomweb import DicomWebMirror, DicomWebStore, is_remote, mirror_folder
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.infer import (
@@ -61,9 +61,6 @@ logger = logging.getLogger(__name__)
 
 COLD_START = "typiclust"
 """The strategy that needs no model that works."""
-
-STATE_FOLDER = ".lfusion"
-"""In the studies folder: hidden, so that no scan takes a model file for an image."""
 
 _TASK_PROCESS = "monailabel.interfaces.utils.app"
 
@@ -203,7 +200,11 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
             raise UnknownNameError(f"there is no image {str(image)[:80]!r} in the datastore")
         file, result = task({**request, "image": str(path), "image_id": image_id})
         if image_id is not None and request.get("save_label") is True:
-            store.save_label(image_id, file, tag, {"model": model, "params": result})
+            try:
+                store.save_label(image_id, file, tag, {"model": model, "params": result})
+            except BaseException:
+                Path(file).unlink(missing_ok=True)  # nobody else will hear of it
+                raise
         return {"label": file, "tag": tag, "file": file, "params": result}
 
     def info(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lfusion.image.formats import stem_of
 from lfusion.image.read import read_frame_count, read_size
 from lfusion.image.write import atomic_path
 from monailabel_app.lib.datastore import StudiesDatastore
+from monailabel_app.lib.datastore.ledger import FINAL
 from monailabel_app.lib.dicomweb.remote import DicomWebError, DicomWebStore, Series, search_filter
 from monailabel_app.lib.dicomweb.segmentation import (
     read_segmentation,
@@ -36,7 +37,6 @@ from monailabel_app.lib.labels import read_label_frames
 
 logger = logging.getLogger(__name__)
 
-_FINAL = "final"
 _SEND_SECONDS = 2.0
 """How soon a saved label is sent; looking for one costs one file status a label."""
 
@@ -189,7 +189,7 @@ class DicomWebMirror:
     def _fetch_label(self, segmentation: Dataset) -> None:
         """Take over a label for an image that has none here."""
         image_id = self._ids.get(referenced_instance(segmentation))
-        if image_id is None or self._local.get_label_uri(image_id, _FINAL):
+        if image_id is None or self._local.get_label_uri(image_id, FINAL):
             return
         frames = read_frame_count(self._local.image_path(image_id))
         if referenced_frame(segmentation) not in (None, frames // 2):
@@ -198,16 +198,16 @@ class DicomWebMirror:
             file = Path(folder) / "label.png"
             try:
                 write_mask(file, read_segmentation(segmentation, self._labels()))
-                self._local.save_label(image_id, str(file), _FINAL, {"client_id": "dicomweb"})
+                self._local.save_label(image_id, str(file), FINAL, {"client_id": "dicomweb"})
             except LFusionError as error:
                 logger.warning("segmentation of %s is not used: %s", image_id, error)
                 return
-        label = Path(self._local.get_label_uri(image_id, _FINAL))
+        label = Path(self._local.get_label_uri(image_id, FINAL))
         self._remember(image_id, hashlib.sha256(label.read_bytes()).hexdigest())
 
     def _send_label(self, image_id: str, image: Path, label: Path) -> None:
         labels = self._labels()
-        info = self._local.get_label_info(image_id, _FINAL)
+        info = self._local.get_label_info(image_id, FINAL)
         header = dcmread(image, stop_before_pixels=True)
         frames = int(header.get("NumberOfFrames") or 1)
         masks = read_label_frames(label, info.get("label_info"), labels, frames)

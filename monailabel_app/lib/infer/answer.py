@@ -231,5 +231,9 @@ def _write(
     file = new_file(suffix)
     compress = request.get("result_compress") is not False
     values = masks if len(masks) > 1 else masks[0]
-    write_mask(file, values, like=as_slice(frames[0].image), compress=compress)
+    try:
+        write_mask(file, values, like=as_slice(frames[0].image), compress=compress)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
     return file
