@@ -218,6 +218,8 @@ def report(records: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for title, start, data, figure in TABLES:
         modes = by_budget(records, start, data, figure)
+        if not modes:
+            continue
         seconds = by_budget(records, start, data, "step_s")
         budgets = sorted({labels for found in modes.values() for labels in found})
         rows = [
@@ -235,15 +237,19 @@ def report(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The means over the seeds with their standard errors, one panel for each table."""
+    """The means over the seeds with their standard errors, a panel for each table."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(13, 8), layout="constrained")
-    for axis, (title, *chosen) in zip(axes.flat, TABLES, strict=True):
-        for number, (mode, found) in enumerate(by_budget(records, *chosen).items()):
+    panels = [(title, by_budget(records, *key)) for title, *key in TABLES]
+    panels = [(title, modes) for title, modes in panels if modes]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(6.5 * len(panels), 4.5), layout="constrained", squeeze=False
+    )
+    for axis, (title, modes) in zip(axes.flat, panels, strict=True):
+        for number, (mode, found) in enumerate(modes.items()):
             means = [100 * (1 - values.mean()) for values in found.values()]
             errors = [
                 100 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
