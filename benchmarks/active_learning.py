@@ -37,6 +37,7 @@ STRATEGIES = (
     "monai_entropy",
     "bald_dropout",
     "epistemic",
+    "epistemic_mean",
     "epistemic_power",
     "epistemic_per_kind",
     "epistemic_spread",
