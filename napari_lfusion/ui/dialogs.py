@@ -76,14 +76,10 @@ class Dialogs:
             f"{latest.entry.image_id} was open when napari ended. Its last stroke was saved on "
             f"{when}, after {latest.entry.effort.strokes} strokes.{more}"
         )
-        go_on = box.addButton("Go on", QMessageBox.ButtonRole.AcceptRole)
-        discard = box.addButton("Discard it", QMessageBox.ButtonRole.DestructiveRole)
-        box.addButton("Later", QMessageBox.ButtonRole.RejectRole)
-        box.setDefaultButton(go_on)
-        box.exec()
-        if box.clickedButton() is go_on:
+        answer = _answer(box, "Go on", "Discard it")
+        if answer == "Go on":
             self._annotator.recover(latest)
-        elif box.clickedButton() is discard:
+        elif answer == "Discard it":
             self._annotator.discard(latest)
 
     def refused(self) -> None:
@@ -94,14 +90,10 @@ class Dialogs:
             box.setWindowTitle("Refused by the server")
             box.setText(f"{item.correction.image_id} was not taken: {item.refusal}")
             box.setInformativeText("The mask of one that is given up is kept as a file.")
-            again = box.addButton("Send again", QMessageBox.ButtonRole.AcceptRole)
-            give_up = box.addButton("Give it up", QMessageBox.ButtonRole.DestructiveRole)
-            box.addButton("Later", QMessageBox.ButtonRole.RejectRole)
-            box.setDefaultButton(again)
-            box.exec()
-            if box.clickedButton() is again:
+            answer = _answer(box, "Send again", "Give it up")
+            if answer == "Send again":
                 postman.retry(item)
-            elif box.clickedButton() is give_up:
+            elif answer == "Give it up":
                 postman.give_up(item)
 
     def help(self) -> None:
@@ -163,3 +155,15 @@ def _table(group: str, specs: Sequence[Spec]) -> QWidget:
         grid.addWidget(key, line, 0)
         grid.addWidget(QLabel(spec.tip), line, 1)  # one that wraps would be cut off
     return table
+
+
+def _answer(box: QMessageBox, accept: str, destroy: str) -> str | None:
+    """Show a question that can wait; the button pressed, None for later."""
+    buttons = {
+        accept: box.addButton(accept, QMessageBox.ButtonRole.AcceptRole),
+        destroy: box.addButton(destroy, QMessageBox.ButtonRole.DestructiveRole),
+    }
+    box.addButton("Later", QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(buttons[accept])
+    box.exec()
+    return next((name for name, one in buttons.items() if box.clickedButton() is one), None)
