@@ -61,6 +61,21 @@ class Served:
         return MONAILabelClient(self.url, tmpdir=str(folder), client_id="annotator")
 
 
+@pytest.fixture
+def studies(heads: Path, tmp_path: Path) -> Path:
+    """One of the drawn heads."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    shutil.copy(heads / "images" / "head00.png", folder)
+    return folder
+
+
+@pytest.fixture
+def mask(heads: Path) -> Path:
+    """A label of each of the drawn heads."""
+    return heads / "masks" / "head00.png"
+
+
 @pytest.fixture(scope="session")
 def served(
     heads: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory

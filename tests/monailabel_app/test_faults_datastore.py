@@ -41,12 +41,6 @@ def studies(heads: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def mask(heads: Path) -> Path:
-    """A label of every one of them."""
-    return heads / "masks" / "head00.png"
-
-
 def opened(studies: Path) -> StudiesDatastore:
     return StudiesDatastore(str(studies), lambda: {"head": 1}, auto_reload=False, read_only=False)
 

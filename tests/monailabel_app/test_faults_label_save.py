@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -65,15 +64,6 @@ class Victims:
     def _line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
-
-
-@pytest.fixture
-def studies(heads: Path, tmp_path: Path) -> Path:
-    """One image."""
-    folder = tmp_path / "studies"
-    folder.mkdir()
-    shutil.copy(heads / "images" / "head00.png", folder)
-    return folder
 
 
 @pytest.fixture

@@ -14,21 +14,6 @@ from monailabel_app.lib.datastore.folder import STATE_FOLDER
 from monailabel_app.lib.datastore.journal import ImageRemoved, LabelEntry
 
 
-@pytest.fixture
-def studies(heads: Path, tmp_path: Path) -> Path:
-    """One of the drawn heads."""
-    folder = tmp_path / "studies"
-    folder.mkdir()
-    shutil.copy(heads / "images" / "head00.png", folder)
-    return folder
-
-
-@pytest.fixture
-def mask(heads: Path) -> Path:
-    """A label of it."""
-    return heads / "masks" / "head00.png"
-
-
 def opened(studies: Path) -> StudiesDatastore:
     return StudiesDatastore(str(studies), lambda: {"head": 1}, auto_reload=False, read_only=False)
 
