@@ -6,13 +6,29 @@ only want to report a failure catch `LFusionError`; everything else is a bug.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class LFusionError(Exception):
     """Base of all errors that carry a message meant for the user."""
 
 
 class ImageError(LFusionError):
-    """An image or mask file cannot be read, or holds something else than one 2-D grey image."""
+    """An image or mask file cannot be read, or holds something else than one 2-D grey image.
+
+    Args:
+        reason: What failed, why, and what to do; without the path, which a server keeps to itself.
+        path: The file, where it is known.
+    """
+
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        super().__init__(reason if path is None else f"cannot read {path}: {reason}")
+        self.reason = reason
+        self.path = path
+
+
+class TooLargeError(ImageError):
+    """Decoding an image would take more memory or time than the limits allow."""
 
 
 class DatasetError(LFusionError):
