@@ -158,10 +158,8 @@ def test_vectors_are_no_colours(tmp_path: Path, kind: type, channels: int) -> No
         read_image(path)
 
 
-@pytest.mark.parametrize("name", _FORMATS)
+@pytest.mark.parametrize("name", ["a.mha", "a.mhd", "a.nrrd"])
 def test_too_many_channels_are_refused_before_they_are_decoded(tmp_path: Path, name: str) -> None:
-    if not name.endswith((".mha", ".mhd", ".nrrd")):
-        pytest.skip("NIfTI has no channels without an intent")
     path = _save(tmp_path / name, np.zeros((40, 30, 60), np.uint8), colour=True)
     with pytest.raises(ImageError, match="60 channels"):
         read_image(path)
