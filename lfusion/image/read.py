@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from lfusion.image.formats import (
     MASK_SUFFIXES,
     PICTURE_SUFFIXES,
     check_readable,
+    suffix_of,
 )
 from lfusion.image.grey import to_grey, to_labels
 from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
+from lfusion.image.metaimage import parse_metaimage
+from lfusion.image.nifti import parse_nifti
+from lfusion.image.nrrd import parse_nrrd
+from lfusion.image.parsed import ParsedImage
 from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
 from lfusion.image.sector import sector_mask
-from lfusion.image.volumes import read_stack, read_volume, volume_size
 from lfusion.types import GreyImage, LabelMap, PixelSize
 
 
@@ -56,8 +61,12 @@ def read_image(path: str | os.PathLike[str], frame: int | None = None) -> Ultras
             return _image(loop.pixels[0], loop.pixel_size_mm, loop.geometry.slice(middle))
         if frame not in (None, 0):
             raise ImageError(f"expected frame 0, for this is no DICOM cine, got {frame}")
-        pixels, geometry = _read_pixels(path, suffix)
-        return _image(pixels, geometry.pixel_size_mm, geometry)
+        if suffix in PICTURE_SUFFIXES:
+            return _image(to_grey(read_picture(path)), None, Geometry.grid())
+        with open_volume(path) as parsed:
+            _check_one_slice(parsed)
+            pixels = to_grey(parsed.shown()[0], stretch=True)
+            return _image(pixels, parsed.pixel_size_mm, parsed.geometry)
     except ImageError as error:
         raise _naming(path, error) from error
 
@@ -116,7 +125,9 @@ def read_mask(path: str | os.PathLike[str]) -> LabelMap:
     try:
         if suffix in PICTURE_SUFFIXES:
             return to_labels(read_picture_labels(path))
-        return to_labels(read_volume(path)[0])
+        with open_volume(path) as parsed:
+            _check_one_slice(parsed)
+            return to_labels(parsed.stored()[0])
     except ImageError as error:
         raise _naming(path, error) from error
 
@@ -137,7 +148,8 @@ def read_mask_frames(path: str | os.PathLike[str]) -> tuple[LabelMap, ...]:
     if check_readable(path, MASK_SUFFIXES) in PICTURE_SUFFIXES:
         return (read_mask(path),)
     try:
-        return tuple(to_labels(plane) for plane in read_stack(path)[0])
+        with open_volume(path) as parsed:
+            return tuple(map(to_labels, parsed.stored()))
     except ImageError as error:
         raise _naming(path, error) from error
 
@@ -152,7 +164,30 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     suffix = check_readable(path, IMAGE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
         return picture_size(path)
-    return dicom_size(path) if suffix in DICOM_SUFFIXES else volume_size(path)
+    if suffix in DICOM_SUFFIXES:
+        return dicom_size(path)
+    try:
+        with open_volume(path) as parsed:
+            _check_one_slice(parsed)
+            return (parsed.layout.height, parsed.layout.width)
+    except ImageError as error:
+        raise _naming(path, error) from error
+
+
+@contextmanager
+def open_volume(path: Path) -> Iterator[ParsedImage]:
+    """Open a NIfTI, MetaImage or NRRD file and parse its header.
+
+    Yields:
+        The parsed file, whose pixels can be read inside the block.
+
+    Raises:
+        ImageError: The header is damaged or names pixels in another file.
+        TooLargeError: The image exceeds the limits.
+    """
+    parsers = {".mha": parse_metaimage, ".mhd": parse_metaimage, ".nrrd": parse_nrrd}
+    with path.open("rb") as file:
+        yield parsers.get(suffix_of(path), parse_nifti)(file)
 
 
 def as_ultrasound_image(
@@ -194,11 +229,13 @@ def _image(
     return UltrasoundImage(pixels, size, sector_mask(pixels), geometry)
 
 
-def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
-    if suffix in PICTURE_SUFFIXES:
-        return to_grey(read_picture(path)), Geometry.grid()
-    values, geometry = read_volume(path)
-    return to_grey(values, stretch=True), geometry
+def _check_one_slice(parsed: ParsedImage) -> None:
+    layout = parsed.layout
+    if layout.frames != 1:
+        raise ImageError(
+            "expected a 2-D image or a volume of one slice, got "
+            f"{layout.width} x {layout.height} x {layout.frames} voxels; export the slice you need"
+        )
 
 
 def _naming(path: Path, error: ImageError) -> ImageError:

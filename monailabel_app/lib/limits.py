@@ -20,8 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lfusion.errors import ImageError
 from lfusion.image.formats import DICOM_SUFFIXES, PICTURE_SUFFIXES, quiet_libraries, suffix_of
-from lfusion.image.read import read_size
-from lfusion.image.volumes import stack_size
+from lfusion.image.read import open_volume, read_size
 from monailabel_app.lib.errors import RequestError, TooLargeError
 
 MEBIBYTE = 2**20
@@ -99,7 +98,9 @@ def check_upload(file: Path, *, slices: bool = False) -> None:
     if suffix in DICOM_SUFFIXES:
         frames, height, width = _dicom_size(file)
     elif slices and suffix not in PICTURE_SUFFIXES:
-        frames, height, width = stack_size(file)
+        with open_volume(file) as parsed:
+            layout = parsed.layout
+            frames, height, width = layout.frames, layout.height, layout.width
     else:
         frames, height, width = (1, *read_size(file))
     if height * width > MAX_PIXELS or frames * height * width > MAX_CINE_PIXELS:

@@ -19,8 +19,7 @@ from PIL import Image
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask_frames
 from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
-from lfusion.image.read import read_frame_count
-from lfusion.image.volumes import read_stack, read_volume
+from lfusion.image.read import open_volume, read_frame_count
 from lfusion.types import FloatMap, LabelMap
 from napari_lfusion.core.errors import BadAnswerError
 
@@ -94,8 +93,11 @@ def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:
     """
     with _on_disk(file) as path:
         masks = read_mask_frames(path)
-        volume = suffix_of(path) in VOLUME_SUFFIXES
-        return masks[len(masks) // 2], read_stack(path)[1] if volume else None
+        mask = masks[len(masks) // 2]
+        if suffix_of(path) not in VOLUME_SUFFIXES:
+            return mask, None
+        with open_volume(path) as parsed:
+            return mask, parsed.geometry
 
 
 def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
@@ -104,11 +106,11 @@ def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
     Raises:
         BadAnswerError: As `decode_image`; also when it holds NaN or infinity.
     """
-    with _on_disk(file) as path:
-        values, geometry = read_volume(path)
-    if values.ndim != 2 or not np.isfinite(values).all():
+    with _on_disk(file) as path, open_volume(path) as parsed:
+        values = parsed.stored()
+    if len(values) != 1 or not np.isfinite(values).all():
         raise BadAnswerError(f"expected a map of finite numbers in {file.name}")
-    return np.ascontiguousarray(values, np.float32), geometry
+    return np.ascontiguousarray(values[0], np.float32), parsed.geometry
 
 
 def decode_thumbnail(content: bytes) -> NDArray[np.uint8]:
