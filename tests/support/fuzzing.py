@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 from unittest import mock
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import limits
+from lfusion.image.limits import PixelLayout
 from lfusion.image.parsed import ParsedImage
 
 Parse = Callable[[BinaryIO], ParsedImage]
@@ -38,7 +39,8 @@ _INTERESTING = (0, 1, 2, 3, 7, 8, 16, 64, 127, 128, 200, 254, 255)
 _SIZES = (0, 1, 2, 6, 7, 100, 255, 256, 4096, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
 FUZZ = settings(
-    max_examples=150,
+    max_examples=100,
+    phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     deadline=None,
     database=None,
@@ -149,28 +151,32 @@ def check_reader(parse: Parse, content: bytes) -> ParsedImage | None:
 
 
 def _read(parse: Parse, content: bytes) -> tuple[ParsedImage | None, dict[str, Result]]:
-    try:
-        parsed = parse(io.BytesIO(content))
-    except ImageError as error:
-        return None, {"parse": Result(None, _message(error))}
-    layout = parsed.layout
-    ways: dict[str, Callable[[], NDArray[Any]]] = {
-        "shown": parsed.shown,
-        "last frame": lambda: parsed.shown(layout.frames - 1),
-        "stored": parsed.stored,
-    }
-    results = {}
-    for way, read in ways.items():
+    # A real file: a reader takes no BytesIO, which has no name and no mode.
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
         try:
-            values = read()
+            parsed = parse(file)
         except ImageError as error:
-            results[way] = Result(None, _message(error))
-            continue
-        frames = 1 if way == "last frame" else layout.frames
-        assert values.shape[:3] == (frames, layout.height, layout.width), way
-        assert values.ndim == 3 or (way != "stored" and values.shape[3:] == (3,)), way
-        results[way] = Result(values, None)
-    return parsed, results
+            return None, {"parse": Result(None, _message(error))}
+        layout = parsed.layout
+        ways: dict[str, Callable[[], NDArray[Any]]] = {
+            "shown": parsed.shown,
+            "last frame": lambda: parsed.shown(layout.frames - 1),
+            "stored": parsed.stored,
+        }
+        return parsed, {way: _result(read, way, layout) for way, read in ways.items()}
+
+
+def _result(read: Callable[[], NDArray[Any]], way: str, layout: PixelLayout) -> Result:
+    try:
+        values = read()
+    except ImageError as error:
+        return Result(None, _message(error))
+    frames = 1 if way == "last frame" else layout.frames
+    assert values.shape[:3] == (frames, layout.height, layout.width), way
+    assert values.ndim == 3 or (way != "stored" and values.shape[3:] == (3,)), way
+    return Result(values, None)
 
 
 def _message(error: ImageError) -> str:
@@ -204,10 +210,11 @@ def fill_freed_memory(pattern: int) -> None:
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).mallopt(_M_PERTURB, pattern)
-    blocks = [np.full(size, pattern, np.uint8) for size in range(1, 1041) for _ in range(8)]
-    del blocks
-    large = [np.full(2**power, pattern, np.uint8) for power in range(13, 22)]
-    del large
+    sizes = [size for size in range(1, 1041) for _ in range(8)] + [2**n for n in range(13, 22)]
+    blocks = [np.empty(size, np.uint8) for size in sizes]
+    for block in blocks:
+        block.fill(pattern)
+    del blocks, block
 
 
 @contextmanager
