@@ -126,7 +126,7 @@ def test_truncated_picture(tmp_path: Path, name: str) -> None:
     Image.fromarray(noise).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(ImageError, match="the file (holds|ends)") as caught:
+    with pytest.raises(ImageError, match=r"the file (holds|ends)") as caught:
         read_image(tmp_path / name)
     assert "copy it again from its source" in str(caught.value)
 
