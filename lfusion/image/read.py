@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
-from lfusion.image.dicom import dicom_size, frame_count, read_dicom
+from lfusion.image.dicom import DicomImage, parse_dicom
 from lfusion.image.formats import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -19,8 +19,9 @@ from lfusion.image.formats import (
     PICTURE_SUFFIXES,
     check_readable,
 )
-from lfusion.image.grey import to_grey, to_labels
+from lfusion.image.grey import full_scale_of, to_grey, to_labels
 from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
+from lfusion.image.limits import PixelLayout
 from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
 from lfusion.image.sector import sector_mask
 from lfusion.image.volumes import read_stack, read_volume, volume_size
@@ -51,9 +52,13 @@ def read_image(path: str | os.PathLike[str], frame: int | None = None) -> Ultras
     suffix = check_readable(path, IMAGE_SUFFIXES)
     try:
         if suffix in DICOM_SUFFIXES:
-            middle = frame_count(path) // 2 if frame is None else frame
-            loop = read_dicom(path, middle)
-            return _image(loop.pixels[0], loop.pixel_size_mm, loop.geometry.slice(middle))
+            with path.open("rb") as file:
+                parsed = parse_dicom(file)
+                count = parsed.layout.frames
+                number = count // 2 if frame is None else frame
+                if not 0 <= number < count:
+                    raise ImageError(f"expected a frame from 0 to {count - 1}, got {number}")
+                return _dicom_frame(parsed, number)
         if frame not in (None, 0):
             raise ImageError(f"expected frame 0, for this is no DICOM cine, got {frame}")
         pixels, geometry = _read_pixels(path, suffix)
@@ -78,11 +83,9 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[UltrasoundImage, ...]:
     if check_readable(path, IMAGE_SUFFIXES) not in DICOM_SUFFIXES:
         return (read_image(path),)
     try:
-        loop = read_dicom(path)
-        return tuple(
-            _image(pixels, loop.pixel_size_mm, loop.geometry.slice(number))
-            for number, pixels in enumerate(loop.pixels)
-        )
+        with path.open("rb") as file:
+            parsed = parse_dicom(file)
+            return tuple(_dicom_frame(parsed, number) for number in range(parsed.layout.frames))
     except ImageError as error:
         raise _naming(path, error) from error
 
@@ -95,7 +98,7 @@ def read_frame_count(path: str | os.PathLike[str]) -> int:
     """
     path = Path(path)
     suffix = check_readable(path, IMAGE_SUFFIXES)
-    return frame_count(path) if suffix in DICOM_SUFFIXES else 1
+    return _dicom_layout(path).frames if suffix in DICOM_SUFFIXES else 1
 
 
 def read_mask(path: str | os.PathLike[str]) -> LabelMap:
@@ -152,7 +155,10 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     suffix = check_readable(path, IMAGE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
         return picture_size(path)
-    return dicom_size(path) if suffix in DICOM_SUFFIXES else volume_size(path)
+    if suffix in DICOM_SUFFIXES:
+        layout = _dicom_layout(path)
+        return (layout.height, layout.width)
+    return volume_size(path)
 
 
 def as_ultrasound_image(
@@ -182,7 +188,9 @@ def as_ultrasound_image(
     if isinstance(source, str | os.PathLike):
         source = read_image(source)
     if isinstance(source, UltrasoundImage):
-        return source if size is None else replace(source, pixel_size_mm=size)
+        if size is None:
+            return source
+        return replace(source, pixel_size_mm=size, regions=(), calibration_note=None)
     pixels = to_grey(source)
     return UltrasoundImage(pixels, size, sector_mask(pixels), Geometry.calibrated(size))
 
@@ -192,6 +200,30 @@ def _image(
 ) -> UltrasoundImage:
     size = None if pixel_size_mm is None else to_pixel_size(pixel_size_mm)
     return UltrasoundImage(pixels, size, sector_mask(pixels), geometry)
+
+
+def _dicom_frame(parsed: DicomImage, number: int) -> UltrasoundImage:
+    values = parsed.shown(number)[0]
+    white = None
+    if parsed.layout.dtype.itemsize == 1:
+        white = full_scale_of([values], parsed.significant_bits)
+    elif values.dtype.kind != "f" or values.max() > 1:
+        planes = (parsed.shown(plane) for plane in range(parsed.layout.frames))
+        white = full_scale_of(planes, parsed.significant_bits)
+    image = _image(
+        to_grey(values, stretch=True, full_scale=white),
+        parsed.pixel_size_mm,
+        parsed.geometry.slice(number),
+    )
+    return replace(image, regions=parsed.regions, calibration_note=parsed.calibration_note)
+
+
+def _dicom_layout(path: Path) -> PixelLayout:
+    try:
+        with path.open("rb") as file:
+            return parse_dicom(file).layout
+    except ImageError as error:
+        raise _naming(path, error) from error
 
 
 def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
