@@ -22,7 +22,7 @@ from lfusion.image.formats import (
 from lfusion.image.grey import full_scale_of, to_grey, to_labels
 from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
 from lfusion.image.limits import PixelLayout
-from lfusion.image.pictures import picture_size, read_picture, read_picture_labels
+from lfusion.image.pictures import parse_picture
 from lfusion.image.sector import sector_mask
 from lfusion.image.volumes import read_stack, read_volume, volume_size
 from lfusion.types import GreyImage, LabelMap, PixelSize
@@ -118,7 +118,8 @@ def read_mask(path: str | os.PathLike[str]) -> LabelMap:
     suffix = check_readable(path, MASK_SUFFIXES)
     try:
         if suffix in PICTURE_SUFFIXES:
-            return to_labels(read_picture_labels(path))
+            with path.open("rb") as file:
+                return to_labels(parse_picture(file).stored()[0])
         return to_labels(read_volume(path)[0])
     except ImageError as error:
         raise _naming(path, error) from error
@@ -154,7 +155,9 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     path = Path(path)
     suffix = check_readable(path, IMAGE_SUFFIXES)
     if suffix in PICTURE_SUFFIXES:
-        return picture_size(path)
+        with path.open("rb") as file:
+            layout = parse_picture(file).layout
+            return (layout.height, layout.width)
     if suffix in DICOM_SUFFIXES:
         layout = _dicom_layout(path)
         return (layout.height, layout.width)
@@ -228,7 +231,11 @@ def _dicom_layout(path: Path) -> PixelLayout:
 
 def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
     if suffix in PICTURE_SUFFIXES:
-        return to_grey(read_picture(path)), Geometry.grid()
+        with path.open("rb") as file:
+            picture = parse_picture(file)
+            shown = picture.shown()
+            scale = full_scale_of(shown, picture.significant_bits)
+            return to_grey(shown[0], full_scale=scale), picture.geometry
     values, geometry = read_volume(path)
     return to_grey(values, stretch=True), geometry
 
