@@ -215,4 +215,11 @@ def _grey(file: ParsedImage, values: NDArray[Any], scale: float | None) -> NDArr
 
 def _to_image(file: ParsedImage, pixels: GreyImage, number: int) -> UltrasoundImage:
     size = None if file.pixel_size_mm is None else to_pixel_size(file.pixel_size_mm)
-    return UltrasoundImage(pixels, size, sector_mask(pixels), file.geometry.slice(number))
+    return UltrasoundImage(
+        pixels,
+        size,
+        sector_mask(pixels),
+        file.geometry.slice(number),
+        file.regions,
+        file.calibration_note,
+    )
