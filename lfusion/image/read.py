@@ -46,7 +46,9 @@ def read_image(path: str | os.PathLike[str], frame: int | None = None) -> Ultras
         frames = file.layout.frames
         number = frames // 2 if frame is None else frame
         if not 0 <= number < frames:
-            raise ImageError(f"frame {number} does not exist; the file has frames 0 to {frames - 1}")
+            raise ImageError(
+                f"frame {number} does not exist; the file has frames 0 to {frames - 1}"
+            )
         return _frame(file, number)
 
 

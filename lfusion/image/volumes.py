@@ -130,36 +130,6 @@ def pixel_size_of(geometry: Geometry, unit_mm: float | None = 1.0) -> PixelSize 
     return (geometry.spacing[1] * unit_mm, geometry.spacing[0] * unit_mm)
 
 
-def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
-    """Read all frames of a DICOM file through GDCM.
-
-    Returns:
-        [frames, height, width] or, for colour, [frames, height, width, channels]; and the
-        geometry.
-
-    Raises:
-        ImageError: GDCM cannot read the file.
-    """
-    import SimpleITK
-
-    sitk: Any = SimpleITK
-    with quiet_libraries():
-        try:
-            image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-        except RuntimeError as error:
-            reason = str(error).strip().rpartition("\n")[2].strip()
-            raise ImageError(
-                f"cannot read {path}: expected an image of the format its suffix says, "
-                f"got a damaged or other file ({reason}); export it again"
-            ) from error
-    channels = image.GetNumberOfComponentsPerPixel()
-    width, height = image.GetSize()[:2]
-    values = sitk.GetArrayFromImage(image)
-    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    shape = (-1, height, width) if channels == 1 else (-1, height, width, channels)
-    return values.reshape(shape), Geometry(*place, physical=True)
-
-
 def write_volume(
     path: Path, values: NDArray[Any], geometry: Geometry, *, compress: bool = True
 ) -> None:
