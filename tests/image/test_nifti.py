@@ -6,7 +6,7 @@ import gzip
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import read_image, read_mask
 from lfusion.image.nifti import parse_nifti
-from tests.support.volume_files import MemoryFile, Oracle
+
+if TYPE_CHECKING:
+    from tests.support.volume_files import MemoryFile, Oracle
+else:
+    from volume_files import MemoryFile, Oracle
 
 nib: Any = nibabel
 

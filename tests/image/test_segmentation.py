@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,11 @@ from lfusion.image.nrrd import Nrrd, Segment, parse_nrrd, segmentation_labels
 from lfusion.image.parsed import ParsedImage
 from lfusion.image.placement import stored_on
 from lfusion.image.read import open_volume
-from tests.support.volume_files import MemoryFile, nrrd
+
+if TYPE_CHECKING:
+    from tests.support.volume_files import MemoryFile, nrrd
+else:
+    from volume_files import MemoryFile, nrrd
 
 _NAMES = {"fetal head": 1, "femur": 2}
 _PLACE = {
