@@ -27,6 +27,8 @@ LENGTH_UNITS_MM = {
 """Units of length as headers spell them, in mm."""
 
 _DETERMINANT = 1e-6
+_FARTHEST = 1e9
+"""In mm; the inverse is the smallest spacing."""
 
 
 class ParsedVolume(ParsedImage):
@@ -104,10 +106,16 @@ def make_geometry(
     Raises:
         ImageError: A number is not finite, a spacing is zero, or the axes do not span the space.
     """
-    if not all(map(math.isfinite, (*spacing, *origin, *(part for axis in axes for part in axis)))):
+    numbers = (*spacing, *origin, *(part for axis in axes for part in axis))
+    if not all(map(math.isfinite, numbers)):
         raise ImageError("the header places the image at NaN or infinity; export the file again")
     if 0 in spacing:
         raise ImageError("the header gives a spacing of 0; export the file again")
+    if max(map(abs, numbers)) > _FARTHEST or min(map(abs, spacing)) < 1 / _FARTHEST:
+        raise ImageError(
+            f"the header gives spacing {spacing} and origin {origin}, which no image has; "
+            "export the file again"
+        )
     matrix = np.array(axes, float).T * np.sign(spacing)
     if abs(np.linalg.det(matrix)) < _DETERMINANT:
         raise ImageError(

@@ -6,7 +6,7 @@ import bz2
 import gzip
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nrrd as pynrrd
 import numpy as np
@@ -15,7 +15,11 @@ import pytest
 from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import read_image
 from lfusion.image.nrrd import parse_nrrd
-from tests.support.volume_files import MemoryFile, Oracle, nrrd
+
+if TYPE_CHECKING:
+    from tests.support.volume_files import MemoryFile, Oracle, nrrd
+else:
+    from volume_files import MemoryFile, Oracle, nrrd
 
 _DATA = bytes((1, 20, 3, 40, 5, 60))
 _VALUES = [[[1, 20, 3], [40, 5, 60]]]
