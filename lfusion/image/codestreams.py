@@ -18,8 +18,7 @@ class Codec(enum.Enum):
     """Kind of a compressed image."""
 
     JPEG = "JPEG"
-    """Sequential DCT with 8 bits."""
-    JPEG_PROGRESSIVE = "progressive JPEG"
+    """With 8 bits, sequential or progressive; see `jpeg`."""
     JPEG_12_BIT = "JPEG with 12 bits"
     JPEG_LOSSLESS = "lossless JPEG"
     JPEG_LS = "JPEG-LS"
@@ -63,7 +62,7 @@ class ShortHeaderError(ImageError):
 _SOF_CODECS = {
     0xC0: Codec.JPEG,
     0xC1: Codec.JPEG,
-    0xC2: Codec.JPEG_PROGRESSIVE,
+    0xC2: Codec.JPEG,
     0xC3: Codec.JPEG_LOSSLESS,
     0xF7: Codec.JPEG_LS,
 }
@@ -251,7 +250,7 @@ def _jpeg_frame(codec: Codec, body: bytes, *, jfif: bool, adobe: int | None) -> 
     precision, height, width, components = struct.unpack(">BHHB", body[:6])
     if codec is Codec.JPEG and precision == 12:
         codec = Codec.JPEG_12_BIT
-    elif codec in (Codec.JPEG, Codec.JPEG_PROGRESSIVE) and precision != 8:
+    elif codec is Codec.JPEG and precision != 8:
         raise ImageError(
             f"the image is compressed as JPEG with {precision} bits, which is not read; "
             "export it uncompressed"

@@ -23,6 +23,7 @@ from lfusion.image.dicom_place import calibration_of, place_of
 from lfusion.image.grey import full_scale_of
 from lfusion.image.limits import check_decoded_bytes
 from lfusion.image.parsed import ParsedImage
+from lfusion.image.samples import scaled_to_bytes
 
 __all__ = ["DicomImage", "is_dicom", "parse_dicom"]
 
@@ -286,9 +287,7 @@ def _of_8_bits(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """Return values of fewer than 8 bits stretched to 8, as a display does."""
     if bits >= 8 or values.dtype.kind != "u":
         return values
-    white = 2**bits - 1
-    stretched: NDArray[Any] = (values.astype(np.uint16) * 255 + white // 2) // white
-    return stretched.astype(np.uint8)
+    return scaled_to_bytes(values.astype(np.uint8), bits)
 
 
 def _to_rgb(stored: NDArray[Any], photometric: str, bits: int) -> NDArray[Any]:

@@ -37,7 +37,7 @@ _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 
-MAX_ELEMENTS = 500_000
+MAX_ELEMENTS = 200_000
 """Elements and items that are walked over in one file; 1 000 frames with 50 values have 50 000."""
 
 MAX_VALUE_BYTES = 2**20

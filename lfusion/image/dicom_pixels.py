@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
@@ -24,7 +23,6 @@ from lfusion.image.codestreams import (
     Colour,
     ShortHeaderError,
     parse_codestream,
-    plain_jpeg,
     starts_codestream,
 )
 from lfusion.image.dicom_header import (
@@ -37,6 +35,7 @@ from lfusion.image.dicom_header import (
     UNDEFINED,
     HeaderFile,
 )
+from lfusion.image.jpeg import parse_jpeg_stream
 from lfusion.image.limits import PixelLayout, check_decoded_bytes, read_exactly
 
 RLE = "1.2.840.10008.1.2.5"
@@ -58,8 +57,6 @@ _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _COLOUR = ("RGB", "YBR_FULL", *_SUBSAMPLED, "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
 _HEADER_BYTES = 2**14
-_MAX_SCANS = 4
-"""Of a sequential JPEG that is decoded in this process; each more takes the time of another."""
 
 
 @dataclass(frozen=True)
@@ -464,8 +461,8 @@ class _CompressedFrames(_EncapsulatedFrames):
             kept = found.codec in (Codec.JPEG_LOSSLESS, Codec.JPEG_LS, Codec.JPEG_2000)
             photometric = "YBR_FULL" if kept and ybr else "RGB"
             ybr = False if kept else ybr
-        if found.codec is Codec.JPEG and stream.count(b"\xff\xda") <= _MAX_SCANS:
-            return _baseline(plain_jpeg(stream, ybr=ybr), found), photometric
+        if found.codec is Codec.JPEG:
+            return parse_jpeg_stream(stream).decode(ybr), photometric
         values = sandbox.decode(stream, found, ybr=ybr)
         return _signed(values, found.precision) if image.signed else values, photometric
 
@@ -533,20 +530,6 @@ def _unpacked(segment: bytes, size: int) -> NDArray[np.uint8]:
             f"{len(found)}; it was cut off: copy it again from its source"
         )
     return np.frombuffer(target, np.uint8)[:size]
-
-
-def _baseline(stream: bytes, found: Codestream) -> NDArray[np.uint8]:
-    """Decode a sequential JPEG of known size; the decoder refuses one that ends early."""
-    grey = found.components == 1
-    try:
-        values = simplejpeg.decode_jpeg(stream, colorspace="GRAY" if grey else "RGB")
-    except ValueError as error:
-        raise ImageError(
-            "the compressed image is a damaged JPEG or ends early; copy it again from its source"
-        ) from error
-    shape = (found.height, found.width) if grey else (found.height, found.width, 3)
-    pixels: NDArray[np.uint8] = values.reshape(shape)
-    return pixels
 
 
 def _upsampled(content: NDArray[np.uint8], image: PixelFormat) -> NDArray[np.uint8]:

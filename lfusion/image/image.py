@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lfusion.errors import ImageError
 from lfusion.types import BoolMap, GreyImage, PixelSize
@@ -148,14 +149,16 @@ class UltrasoundImage:
                 f"the image {list(self.pixels.shape)}; they must be equal"
             )
 
-    def calibration(self, structure: NDArray[Any]) -> Calibration:
-        """Choose the pixel size of the region that a structure lies in.
+    def calibration(self, mask: NDArray[Any]) -> Calibration:
+        """Choose the pixel size of the region that the structures lie in.
+
+        Of each structure its largest connected part counts, which is the one that is measured.
 
         Args:
-            structure: [height, width], not 0 where the structure is.
+            mask: [height, width] class numbers, or booleans of one structure.
 
         Returns:
-            The pixel size; none with the reason where the structure lies in no calibrated region,
+            The pixel size; none with the reason where a structure lies in no calibrated region,
             in several that differ, or where several cover it.
 
         Example:
@@ -168,24 +171,42 @@ class UltrasoundImage:
             >>> image.calibration(head).pixel_size_mm
             (0.2, 0.2)
         """
-        if not self.regions:
+        structures = [_largest_part(mask == number) for number in np.unique(mask) if number]
+        if not self.regions or not structures:
             return Calibration(self.pixel_size_mm, self.calibration_note)
+        found = [self._calibration_of(structure) for structure in structures]
+        unknown = next((one for one in found if one.pixel_size_mm is None), None)
+        if unknown is not None:
+            return unknown
+        if len({one.pixel_size_mm for one in found}) > 1:
+            return Calibration(None, f"{self.calibration_note}, and the structures lie in several")
+        return found[0]
+
+    def _calibration_of(self, structure: NDArray[np.bool_]) -> Calibration:
         total = np.count_nonzero(structure)
-        if total == 0:
-            return Calibration(self.pixel_size_mm, self.calibration_note)
-        shares = [np.count_nonzero(_part(structure, region)) / total for region in self.regions]
+        covered = np.zeros(structure.shape, dtype=bool)
+        for region in self.regions:
+            if region.on_top:
+                covered[slice(*region.rows), slice(*region.columns)] = True
+        shares = [
+            np.count_nonzero(
+                (structure if region.on_top else structure & ~covered)[
+                    slice(*region.rows), slice(*region.columns)
+                ]
+            )
+            / total
+            for region in self.regions
+        ]
         if self.pixel_size_mm is not None:
-            if max(shares) >= _MOSTLY:
+            if sum(shares) >= _MOSTLY:
                 return Calibration(self.pixel_size_mm)
             return Calibration(None, "the structure lies outside of the calibrated region")
         inside = [
             region for region, share in zip(self.regions, shares, strict=True) if share >= _WHOLLY
         ]
-        inside = [region for region in inside if region.on_top] or inside
         if not inside:
             return Calibration(
-                None,
-                f"{self.calibration_note}, and the structure lies in none of them as a whole",
+                None, f"{self.calibration_note}, and the structure does not lie in one of them"
             )
         if not agree(inside):
             return Calibration(
@@ -194,14 +215,18 @@ class UltrasoundImage:
         return Calibration(inside[0].pixel_size_mm)
 
 
+def _largest_part(structure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, count = ndimage.label(structure)
+    if count == 1:
+        return structure
+    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return largest
+
+
 def agree(regions: Sequence[CalibratedRegion]) -> bool:
     """Return whether regions have one pixel size, up to rounding."""
     first = regions[0].pixel_size_mm
     return all(np.allclose(region.pixel_size_mm, first, rtol=1e-3) for region in regions)
-
-
-def _part(values: NDArray[Any], region: CalibratedRegion) -> NDArray[Any]:
-    return values[slice(*region.rows), slice(*region.columns)]
 
 
 def to_pixel_size(value: Sequence[float] | float) -> PixelSize:

@@ -41,8 +41,6 @@ _TAILS = 2
 """Other ends that a JPEG stream is decoded with."""
 
 _CODECS = {
-    Codec.JPEG: child.JPEG,
-    Codec.JPEG_PROGRESSIVE: child.JPEG,
     Codec.JPEG_12_BIT: child.JPEG,
     Codec.JPEG_LOSSLESS: child.JPEG,
     Codec.JPEG_LS: child.JPEG_LS,
@@ -55,7 +53,7 @@ def decode(stream: bytes, header: Codestream, *, ybr: bool | None = None) -> NDA
 
     Args:
         stream: The image, all of it.
-        header: Its markers, within the limits.
+        header: Its markers, within the limits; not of a JPEG with 8 bits.
         ybr: Colour of a JPEG with three components, as for `plain_jpeg`.
 
     Returns:
