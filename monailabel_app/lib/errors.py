@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lfusion.errors import LFusionError
+from lfusion.errors import ImageError, LFusionError
+
+
+def client_message(error: Exception) -> str:
+    """The text of an error for a client: without the path of a file of this server."""
+    if isinstance(error, ImageError):
+        return error.reason
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
 
 
 class RequestError(LFusionError):
@@ -50,13 +59,6 @@ class ForbiddenError(RequestError):
 
     status = 403
     code = "forbidden"
-
-
-class TooLargeError(RequestError):
-    """A file is too long, or would become too large when it is decoded."""
-
-    status = 413
-    code = "too_large"
 
 
 class StorageError(RequestError):

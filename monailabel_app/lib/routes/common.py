@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +13,13 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Form, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.endpoints.user.auth import DEFAULT_USER, RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from pydantic import AfterValidator
 
 from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from monailabel_app.lib.capacity import decoding_slots
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.limits import check_upload
 
@@ -84,6 +85,18 @@ def json_object(text: str, field: str = "params") -> dict[str, Any]:
     return value
 
 
+def for_client(info: Mapping[str, Any], user: User) -> dict[str, Any]:
+    """What a client may know of an image: its path only for a program of this machine.
+
+    3D Slicer opens the path if it exists where Slicer runs, and asks for the file otherwise.
+
+    Args:
+        info: As the datastore gives it.
+        user: Who asks.
+    """
+    return {key: value for key, value in info.items() if key != "path" or user == DEFAULT_USER}
+
+
 def file_answer(path: str) -> FileResponse:
     """A file of the studies as an answer.
 
@@ -138,7 +151,7 @@ def received(upload: UploadFile, *, slices: bool = False) -> Iterator[Path]:
         TooLargeError: Decoding it would take too much memory.
         ImageError: The header is damaged.
     """
-    with received_as(upload, split_name(upload.filename)[1]) as file:
+    with decoding_slots, received_as(upload, split_name(upload.filename)[1]) as file:
         check_upload(file, slices=slices)
         yield file
 
