@@ -29,6 +29,7 @@ from lfusion.errors import (
     CheckpointError,
     DatasetError,
     ImageError,
+    ImageWriteError,
     LFusionError,
     TooLargeError,
 )
@@ -85,6 +86,9 @@ def _on_ours(error: LFusionError) -> JSONResponse:
     message = client_message(error)
     if isinstance(error, RequestError):
         return _answer(error.status, error.code, message)
+    if isinstance(error, ImageWriteError):
+        logger.error("request failed: %s", error)
+        return _answer(507, "failed", f"the server cannot write the result: {message}")
     if isinstance(error, TooLargeError):
         return _answer(413, "too_large", message)
     if isinstance(error, ImageError):

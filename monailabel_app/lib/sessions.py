@@ -95,13 +95,20 @@ class LimitedSessions(Sessions):  # type: ignore[misc]  # MONAI Label has no typ
         mine: list[tuple[int, str, int]] = []
         for session_id, info in self._all().items():
             if info is not None and owner_of(info) == user:
-                mine.append((info.last_access_ts, session_id, _size(Path(info.image))))
+                mine.append((self._last_use(session_id), session_id, _size(Path(info.image))))
         mine.sort()
         while mine and (
             len(mine) >= MAX_SESSIONS or sum(one[2] for one in mine) + size > MAX_SESSION_BYTES
         ):
             _, session_id, _ = mine.pop(0)
             self.remove_session(session_id)
+
+    def _last_use(self, session_id: str) -> int:
+        """Nanoseconds; `last_access_ts` has whole seconds, in which many sessions fit."""
+        try:
+            return (Path(self.store_path) / session_id / "meta.info").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def remove_session(self, session_id: str) -> None:
         """Forget a session and its image."""
