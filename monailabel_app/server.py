@@ -38,7 +38,7 @@ from monailabel_app.lib.auth import Gate, LocalAdmission, TokenAdmission, curren
 from monailabel_app.lib.capacity import share_cores
 from monailabel_app.lib.datastore import STATE_FOLDER
 from monailabel_app.lib.dicomweb import is_remote
-from monailabel_app.lib.errors import RequestError, client_message
+from monailabel_app.lib.errors import RequestError, StorageError, client_message
 from monailabel_app.lib.limits import (
     DEFAULT_UPLOAD_MIB,
     MAX_JSON_BYTES,
@@ -91,15 +91,10 @@ def _on_ours(error: LFusionError) -> JSONResponse:
         return _answer(507, "failed", f"the server cannot write the result: {message}")
     if isinstance(error, TooLargeError):
         return _answer(413, "too_large", message)
-    if isinstance(error, ImageError):
+    if isinstance(error, (ImageError, DatasetError)):
         return _answer(400, "bad_image", message)
     logger.error("request failed: %s", error)
-    if isinstance(error, CheckpointError | DatasetError):
-        # Its message names a file of the server.
-        return _answer(
-            503, "failed", "the model or the studies cannot be used; see the server's log"
-        )
-    return _answer(500, "failed", message)
+    return _answer(503 if isinstance(error, CheckpointError) else 500, "failed", message)
 
 
 def _on_invalid(error: RequestValidationError) -> JSONResponse:
@@ -134,13 +129,24 @@ _HANDLERS: dict[type[Exception], Callable[[Any], JSONResponse]] = {
 
 
 def _folders(conf: Mapping[str, Any]) -> dict[str, Path]:
-    """The folders that need room, by the name that people know them by."""
+    """The folders that need room, by the name that people know them by.
+
+    Raises:
+        StorageError: No folder for temporary files can be written to.
+    """
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise StorageError(
+            "no folder for temporary files can be written to; make room in it, or name another "
+            "one by the environment variable TMPDIR"
+        ) from error
     state = Path(conf.get("state") or Path(settings.MONAI_LABEL_STUDIES, STATE_FOLDER))
     studies = state if is_remote(settings.MONAI_LABEL_STUDIES) else settings.MONAI_LABEL_STUDIES
     return {
         "studies": Path(studies).resolve(),
         "state": state.resolve(),
-        "temporary files": Path(tempfile.gettempdir()),
+        "temporary files": temporary,
     }
 
 

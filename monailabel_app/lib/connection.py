@@ -24,7 +24,7 @@ HEADER_SECONDS = 10.0
 """From the first byte of a request, or from the start of a connection, to the end of its header."""
 
 WRITE_SECONDS = 60.0
-"""In which a client must read some of the answer, 48 KiB at most."""
+"""In which a client must read some of the answer."""
 
 DRAIN_BYTES = 2**20
 """Of a body that nobody reads: a client that is still sending can read the answer meanwhile."""
@@ -41,6 +41,7 @@ class GuardedProtocol(H11Protocol):
     _write_timer: asyncio.TimerHandle | None = None
     _drained = 0
     _opened = 0.0
+    _unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection, if there is room for it."""
@@ -98,7 +99,7 @@ class GuardedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Start the time in which the client must read some of the answer."""
         super().pause_writing()
-        self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._expect_reading()
 
     def resume_writing(self) -> None:
         """Stop it: the client has read."""
@@ -106,6 +107,16 @@ class GuardedProtocol(H11Protocol):
             self._write_timer.cancel()
             self._write_timer = None
         super().resume_writing()
+
+    def _expect_reading(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(WRITE_SECONDS, self._end_unread_answer)
+
+    def _end_unread_answer(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._expect_reading()
+        else:
+            self.transport.abort()
 
     def _waits_for_request(self) -> bool:
         """Whether no request is being answered: its header is not complete, or none came."""

@@ -90,6 +90,7 @@ def door(
     temporary.mkdir()
     for number in range(3):
         shutil.copy(heads / "images" / f"head{number:02}.png", studies)
+    (studies / "notes.png").write_text("this is no picture")
     tokens = folder / "tokens"
     tokens.write_text(f"annotator:ann:{ANNOTATOR}\nannotator:eve:{OTHER}\nadmin:bo:{ADMIN}\n")
     tokens.chmod(0o600)
@@ -526,6 +527,42 @@ class TestMonitoring:
 
 
 class TestDecoding:
+    def test_a_file_that_cannot_be_read_is_told_without_its_path(self, door: Door) -> None:
+        with door.client(ANNOTATOR) as http:
+            texts = [
+                http.get("/thumbnail", params={"image": "notes"}),
+                http.post("/infer/lfusion", params={"image": "notes"}),
+                http.put("/session/", files={"files": ("a.png", b"no picture")}),
+                http.put("/session/", files={"files": ("a.dcm", b"no picture")}),
+                http.put("/session/", files={"files": ("a.nii.gz", b"no picture")}),
+                http.put("/session/", files={"files": ("a.nrrd", b"no picture")}),
+            ]
+            for reply in texts:
+                assert (reply.status_code, reply.json()["code"]) == (400, "bad_image")
+            reply = http.post("/scoring/epistemic", params={"run_sync": True})
+            assert set(reply.json()["skipped"]) == {"notes"}
+            listing = http.get("/datastore/", params={"output": "all"})
+            queue = http.get("/queue")
+            info = http.get("/datastore/image/info", params={"image": "head00"})
+            sample = http.post("/activelearning/random", json={})
+            for reply in [*texts, reply, listing, queue, info, sample]:
+                for folder in (door.studies.parent, door.temporary, Path(sys.prefix)):
+                    assert str(folder) not in reply.text
+
+    def test_a_file_exchanged_within_one_tick_gets_its_own_thumbnail(self, door: Door) -> None:
+        file = door.studies / "head01.png"
+        status = file.stat()
+        with door.client(ANNOTATOR) as http:
+            before = http.get("/thumbnail", params={"image": "head01"}).content
+            other = door.studies.parent / "other.png"
+            Image.fromarray(np.zeros((96, 128), np.uint8)).save(other)
+            os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+            kept = file.read_bytes()
+            other.replace(file)
+            after = http.get("/thumbnail", params={"image": "head01"}).content
+            file.write_bytes(kept)
+        assert before != after
+
     def test_many_thumbnails_of_large_images_take_bounded_memory(self, door: Door) -> None:
         rng = np.random.default_rng(0)
         for number in range(8):
@@ -533,7 +570,7 @@ class TestDecoding:
             Image.fromarray(pixels).save(door.studies / f"large{number}.png")
         with door.client(ANNOTATOR) as http:
             deadline = time.monotonic() + 60
-            while http.get("/datastore/").json()["total"] < 11:
+            while http.get("/datastore/").json()["total"] < 12:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             before = door.reset_peak()
@@ -542,7 +579,7 @@ class TestDecoding:
             def ask(number: int) -> None:
                 with door.client(ANNOTATOR) as own:
                     image = f"large{number % 8}"
-                    query = {"image": image, "size": 64 + number}
+                    query = {"image": image, "size": str(64 + number)}
                     replies.append(own.get("/thumbnail", params=query).status_code)
 
             threads = [threading.Thread(target=ask, args=(n,)) for n in range(24)]

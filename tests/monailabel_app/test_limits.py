@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 from fastapi import FastAPI, Request
+from monailabel.endpoints.user.auth import User
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
@@ -23,11 +24,19 @@ from pydicom.uid import (
     UltrasoundImageStorage,
     generate_uid,
 )
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lfusion.errors import ImageError
+from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import write_mask
-from monailabel_app.lib.errors import RequestError, TooLargeError
-from monailabel_app.lib.limits import MAX_JSON_BYTES, MAX_PIXELS, BodyLimit, check_upload
+from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.limits import (
+    MAX_JSON_BYTES,
+    MAX_PIXELS,
+    MAX_SIGN_IN_BYTES,
+    BodyLimit,
+    check_upload,
+)
 
 EDGE = 1_000_000
 """Pixels along each side of the hostile images: a terabyte each."""
@@ -163,41 +172,77 @@ class TestOtherFiles:
             check_upload(tmp_path / name)
 
 
+FORM = "multipart/form-data; boundary=a"
+UPLOAD_BYTES = 3 * MAX_JSON_BYTES
+
+
+class Known:
+    """Stands before an app as the gate does, and names the caller."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say who calls by a header."""
+        roles = ["user"] if "x-known" in Headers(scope=scope) else []
+        scope.setdefault("state", {})["user"] = User(username="", roles=roles)
+        await self._app(scope, receive, send)
+
+
 class TestBodies:
     @pytest.fixture
     def http(self) -> httpx.AsyncClient:
         """A client of an app that says how long the body was."""
         app = FastAPI()
 
-        @app.post("/")
+        @app.api_route("/{path:path}", methods=["PUT", "POST"])
         async def length(request: Request) -> int:
             return len(await request.body())
 
-        app.add_middleware(BodyLimit, upload_bytes=3 * MAX_JSON_BYTES)
+        app.add_middleware(BodyLimit, upload_bytes=UPLOAD_BYTES)
+        app.add_middleware(Known)
         transport = httpx.ASGITransport(app)
         return httpx.AsyncClient(transport=transport, base_url="http://test")
 
     @pytest.mark.parametrize(
-        ("length", "kind", "status"),
+        ("method", "path", "kind", "known", "limit"),
         [
-            (MAX_JSON_BYTES, "application/json", 200),
-            (MAX_JSON_BYTES + 1, "application/json", 413),
-            (MAX_JSON_BYTES + 1, "", 413),
-            (MAX_JSON_BYTES + 1, "multipart/form-data; boundary=a", 200),
-            (3 * MAX_JSON_BYTES + 1, "multipart/form-data; boundary=a", 413),
+            ("POST", "/activelearning/random", "application/json", True, MAX_JSON_BYTES),
+            ("POST", "/activelearning/random", "", True, MAX_JSON_BYTES),
+            ("POST", "/activelearning/random", FORM, True, MAX_JSON_BYTES),
+            ("PUT", "/datastore/image", "application/json", True, MAX_JSON_BYTES),
+            ("PUT", "/datastore/image", FORM, True, UPLOAD_BYTES),
+            ("PUT", "/session/", FORM, True, UPLOAD_BYTES),
+            ("POST", "/infer/lfusion", FORM, True, UPLOAD_BYTES),
+            ("PUT", "/datastore/image", FORM, False, MAX_SIGN_IN_BYTES),
+            ("POST", "/auth/token", FORM, False, MAX_SIGN_IN_BYTES),
+            ("POST", "/auth/token", "application/json", False, MAX_SIGN_IN_BYTES),
         ],
     )
-    @pytest.mark.parametrize("chunked", [False, True])
-    def test_the_limit_holds_with_and_without_a_length(
-        self, http: httpx.AsyncClient, length: int, kind: str, status: int, chunked: bool
+    @pytest.mark.parametrize("framing", ["length", "chunked", "a length too small"])
+    def test_the_limit_is_that_of_caller_and_route(
+        self,
+        http: httpx.AsyncClient,
+        method: str,
+        path: str,
+        kind: str,
+        known: bool,
+        limit: int,
+        framing: str,
     ) -> None:
-        async def pieces() -> AsyncIterator[bytes]:
-            for start in range(0, length, MAX_JSON_BYTES // 2):
-                yield bytes(min(MAX_JSON_BYTES // 2, length - start))
+        async def pieces(length: int) -> AsyncIterator[bytes]:
+            for start in range(0, length, 50_000):
+                yield bytes(min(50_000, length - start))
 
-        async def send() -> int:
-            content = pieces() if chunked else bytes(length)
-            reply = await http.post("/", content=content, headers={"content-type": kind})
+        async def send(length: int) -> int:
+            content = bytes(length) if framing == "length" else pieces(length)
+            headers = {"content-type": kind, **({"x-known": "1"} if known else {})}
+            if framing == "a length too small":
+                headers["content-length"] = "1"
+            reply = await http.request(method, path, content=content, headers=headers)
             return reply.status_code
 
-        assert asyncio.run(send()) == status
+        async def both() -> list[int]:
+            return [await send(limit), await send(limit + 1)]
+
+        assert asyncio.run(both()) == [200, 413]

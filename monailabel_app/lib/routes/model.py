@@ -11,7 +11,7 @@ from monailabel.interfaces.utils.app import app_instance
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import CheckpointError
 from lfusion.protocol import MODEL_NAME
-from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.errors import RequestError, UnknownNameError, client_message
 from monailabel_app.lib.routes.common import Admin, received_as
 from monailabel_app.lib.served import ServedModel
 
@@ -57,7 +57,7 @@ def upload_model(user: Admin, model: str, file: Annotated[UploadFile, File()]) -
         try:
             checkpoint = Checkpoint.load(sent)
         except CheckpointError as error:
-            raise RequestError(str(error)) from error
+            raise RequestError(client_message(error)) from error
     if dict(checkpoint.labels) != dict(served.labels()):
         raise RequestError(
             f"expected a model of {dict(served.labels())}; got one of {dict(checkpoint.labels)}; "
