@@ -185,7 +185,12 @@ def open_volume(path: Path) -> Iterator[ParsedImage]:
         ImageError: The header is damaged or names pixels in another file.
         TooLargeError: The image exceeds the limits.
     """
-    parsers = {".mha": parse_metaimage, ".mhd": parse_metaimage, ".nrrd": parse_nrrd}
+    parsers = {
+        ".mha": parse_metaimage,
+        ".mhd": parse_metaimage,
+        ".nrrd": parse_nrrd,
+        ".seg.nrrd": parse_nrrd,
+    }
     with path.open("rb") as file:
         yield parsers.get(suffix_of(path), parse_nifti)(file)
 

@@ -7,7 +7,7 @@ which images are offered, and `tallies` holds the numbers of images by state.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """In `PRAGMA user_version`; an index of another one is made anew from journal and files."""
 
 SCHEMA = """
@@ -62,6 +62,16 @@ CREATE TABLE versions (
     PRIMARY KEY (image, tag, version)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX versions_by_key ON versions (image, tag, key) WHERE key IS NOT NULL;
+
+CREATE TABLE refusals (                    -- label files that cannot be used
+    tag TEXT NOT NULL,
+    file TEXT NOT NULL,                     -- below the studies folder
+    image INTEGER,
+    size INTEGER,
+    mtime_ns INTEGER,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (tag, file)
+) WITHOUT ROWID;
 
 CREATE TABLE leases (
     image INTEGER PRIMARY KEY REFERENCES images (number) ON DELETE CASCADE,

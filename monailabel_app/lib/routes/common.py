@@ -18,7 +18,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from pydantic import AfterValidator
 
-from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from lfusion.image.formats import IMAGE_SUFFIXES, SEGMENTATION_SUFFIX, stem_of, suffix_of
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.limits import check_upload
 
@@ -115,7 +115,7 @@ def split_name(filename: str | None) -> tuple[str, str]:
     """
     path = Path(filename or "")
     suffix = suffix_of(path)
-    if suffix not in IMAGE_SUFFIXES:
+    if suffix not in (*IMAGE_SUFFIXES, SEGMENTATION_SUFFIX):
         raise RequestError(
             f"expected a file named with one of {', '.join(IMAGE_SUFFIXES)}; got {path.name[:80]!r}"
         )
