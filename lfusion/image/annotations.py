@@ -134,7 +134,7 @@ def mask_files(folder: Path) -> tuple[dict[str, Path], list[PassedOver]]:
         elif suffix_of(path) in MASK_SUFFIXES:
             _add(found, path)
         else:
-            kind = path.suffix or "no suffix"
+            kind = path.suffix or "a file without suffix"
             passed.append(PassedOver(where, f"{kind} does not keep class numbers; save PNG"))
     return dict(sorted(found.items())), passed
 

@@ -261,7 +261,7 @@ def _checked_labels(masks: Iterable[Path], given: Mapping[str, int] | None) -> d
         masks: Files.
         given: From `labels.json`; None without one.
     """
-    present = np.zeros(256, dtype=np.bool_)
+    first: dict[int, Path] = {}
     names: dict[str, int] = {}
     for mask in masks:
         try:
@@ -270,10 +270,10 @@ def _checked_labels(masks: Iterable[Path], given: Mapping[str, int] | None) -> d
             raise DatasetError(str(error)) from error
         if segments and given is not None:
             continue  # laid on the image by the names of its segments
-        found = np.bincount(frames.ravel(), minlength=256) > 0
+        found = np.flatnonzero(np.bincount(frames.ravel(), minlength=256)).tolist()
         if given is not None:
             try:
-                check_class_numbers(np.flatnonzero(found).tolist(), given)
+                check_class_numbers(found, given)
             except DatasetError as error:
                 raise DatasetError(f"{mask}: {error}") from error
         for segment in segments:
@@ -282,13 +282,13 @@ def _checked_labels(masks: Iterable[Path], given: Mapping[str, int] | None) -> d
                     f"{mask}: the segment {segment.name!r} has value {segment.value}, in other "
                     f"masks {names[segment.name]}; name the classes in labels.json"
                 )
-        present |= found
+        first = {**dict.fromkeys(found, mask), **first}
     if given is not None:
         return dict(given)
-    values = np.flatnonzero(present).tolist()
+    values = sorted(first)
     try:
         highest = unnamed_classes(values)
     except DatasetError as error:
-        raise DatasetError(f"the folder masks: {error}") from error
+        raise DatasetError(f"the masks, such as {first[values[-1]]}: {error}") from error
     named = {number: name for name, number in names.items()}
     return {named.get(n, f"class {n}"): n for n in range(1, highest + 1)}

@@ -20,6 +20,9 @@ from lfusion.image.masks import read_placed_mask
 from lfusion.types import LabelMap
 from monailabel_app.lib.errors import LabelError
 
+_LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".dcm": "DICOM", ".dicom": "DICOM"}
+"""Formats of images that hold no class numbers."""
+
 
 def read_label(label: Path, image: Path, label_info: object, labels: Mapping[str, int]) -> LabelMap:
     """A label in the class numbers of the model; of a cine that of its middle frame.
@@ -58,10 +61,10 @@ def read_label_frames(
         ImageError: The image cannot be read.
     """
     if suffix_of(label) not in MASK_SUFFIXES:
-        kind = suffix_of(label) or label.suffix or "no suffix"
+        kind = _LOSSY.get(suffix_of(label), "this format")
         raise LabelError(
-            f"expected a label whose name ends in {', '.join(MASK_SUFFIXES)}, got {kind}, which "
-            "does not keep class numbers; save the label as PNG"
+            f"expected a label whose name ends in {', '.join(MASK_SUFFIXES)}; {kind} does not "
+            "keep class numbers; save the label as PNG"
         )
     try:
         placed = read_placed_mask(label, image, labels)
