@@ -28,7 +28,7 @@ from lfusion.errors import CheckpointError, DatasetError, ImageError, LFusionErr
 from lfusion.protocol import ErrorBody
 from monailabel_app.lib.auth import Gate, LocalAdmission, TokenAdmission, current_user
 from monailabel_app.lib.capacity import share_cores
-from monailabel_app.lib.errors import RequestError
+from monailabel_app.lib.errors import RequestError, storage_error
 from monailabel_app.lib.limits import DEFAULT_UPLOAD_MIB, MEBIBYTE, BodyLimit
 from monailabel_app.lib.routes import router
 from monailabel_app.lib.routes.auth import auth_router
@@ -81,8 +81,8 @@ _HANDLERS: dict[type[Exception], Callable[[Any], JSONResponse]] = {
     ImageNotFoundException: lambda error: _answer(404, "not_found", error.msg),
     LabelNotFoundException: lambda error: _answer(404, "not_found", error.msg),
     MONAILabelException: lambda error: _answer(400, "bad_request", error.msg),
-    sqlite3.OperationalError: lambda error: _answer(
-        507, "failed", f"the index could not be changed: {error}; make room on the server's disk"
+    sqlite3.OperationalError: lambda error: _on_ours(
+        storage_error("the studies could not be changed", error)
     ),
     # The traceback goes to the server's log alone.
     Exception: lambda _: _answer(500, "internal", "the server failed; its log says why"),

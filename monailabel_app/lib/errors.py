@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import ClassVar
 
 from lfusion.errors import LFusionError
@@ -64,3 +65,42 @@ class StorageError(RequestError):
 
     status = 507
     code = "failed"
+
+
+class BusyError(RequestError):
+    """Another process writes to the studies; the same request works a moment later."""
+
+    status = 503
+    code = "busy"
+
+
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+def storage_error(failure: str, error: OSError | sqlite3.Error) -> BusyError | StorageError:
+    """Tell a disk without room from an index that another process uses.
+
+    Args:
+        failure: What failed.
+        error: Why.
+
+    Returns:
+        The error to raise.
+
+    Raises:
+        sqlite3.Error: The same error, when it is neither.
+    """
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BUSY:
+            return BusyError(f"{failure}: another process writes to the studies; try again")
+        if code not in _NO_ROOM:
+            raise error
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return StorageError(f"{failure}: {reason}; make room on the server's disk and try again")

@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeAlias
 
 from monailabel.interfaces.datastore import Datastore
@@ -49,6 +48,9 @@ _BATCH = 8
 
 _FIRST = 4
 """Images scored while somebody waits for the first sample."""
+
+_PAGE = 64
+"""Candidates read at once for those few."""
 
 _STOP_SECONDS = 10.0
 
@@ -145,10 +147,20 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
         model = self._served.predictor()
         with self._store.index.write() as db:
             checkpoint = checkpoint_number(db, model.checkpoint_id)
-        with self._store.index.read() as db:
-            candidates = spread_unscored(db, checkpoint)
-            images = list(islice(filter(self._is_as_known, candidates), _FIRST))
-        return self._score(model, checkpoint, images)
+        return self._score(model, checkpoint, self._first(checkpoint))
+
+    def _first(self, checkpoint: int) -> list[PoolImage]:
+        """A few images without a score that can be opened; the index is not held meanwhile."""
+        images: list[PoolImage] = []
+        offset = 0
+        while len(images) < _FIRST:
+            with self._store.index.read() as db:
+                page = spread_unscored(db, checkpoint, limit=_PAGE, offset=offset)
+            if not page:
+                break
+            images += filter(self._is_as_known, page)
+            offset += len(page)
+        return images[:_FIRST]
 
     def _background(self) -> None:
         """A run whose failure is told by the status alone."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Form, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.endpoints.user.auth import DEFAULT_USER, RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from pydantic import AfterValidator
@@ -26,6 +26,11 @@ AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
 Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 Params = Annotated[str, Form()]
+
+
+def author_of(user: User) -> str | None:
+    """The name of the signed-in user, or None on a server without tokens."""
+    return None if user == DEFAULT_USER else str(user.username)
 
 
 def storable(value: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import FileResponse, Response
-from monailabel.endpoints.user.auth import DEFAULT_USER
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum
 
@@ -18,6 +17,7 @@ from monailabel_app.lib.routes.common import (
     Annotator,
     AnyUser,
     Params,
+    author_of,
     file_answer,
     json_object,
     received,
@@ -52,14 +52,14 @@ def add_image(
     store = app_instance().datastore()
     name = image or split_name(file.filename)[0]
     with received(file) as sent:
-        return {"image": store.add_image(check_image_id(name), str(sent), info)}
+        return {"image": store.add_image(check_image_id(name), str(sent), info, author_of(user))}
 
 
 @router.delete("/datastore/", include_in_schema=False)
 @router.delete("/datastore/image")
 def remove_image(user: Admin, id: str) -> dict[str, str]:
     """Delete an image with its labels and their versions."""
-    app_instance().datastore().remove_image(id)
+    app_instance().datastore().remove_image(id, author_of(user))
     return {}
 
 
@@ -96,8 +96,9 @@ def image_info(user: AnyUser, image: str) -> dict[str, Any]:
 @router.put("/datastore/image/info")
 def update_image_info(user: Annotator, image: str, info: Params = "{}") -> None:
     """Store more with an image."""
-    author = {} if user == DEFAULT_USER else {"user": user.username}
-    app_instance().datastore().update_image_info(image, {**json_object(info, "info"), **author})
+    author = author_of(user)
+    given = {**json_object(info, "info"), **({} if author is None else {"user": author})}
+    app_instance().datastore().update_image_info(image, given, author)
 
 
 @router.get("/thumbnail")
