@@ -65,7 +65,9 @@ class HeadBiometry:
         }
 
 
-def measure_head(foreground: NDArray[Any], pixel_size_mm: PixelSize | None = None) -> HeadBiometry:
+def measure_head(
+    foreground: NDArray[Any], pixel_size_mm: PixelSize | None = None, note: str | None = None
+) -> HeadBiometry:
     """Measure the largest head region of one image.
 
     Args:
@@ -73,6 +75,7 @@ def measure_head(foreground: NDArray[Any], pixel_size_mm: PixelSize | None = Non
             (its contour is found between the pixels), a bool mask, or an
             integer mask with one class (non-zero is head).
         pixel_size_mm: (row, column) size of a pixel; the two may differ.
+        note: Reason why there is no pixel size, where one is known.
 
     Returns:
         The measurement. A head that cannot be measured is a value with a
@@ -90,22 +93,25 @@ def measure_head(foreground: NDArray[Any], pixel_size_mm: PixelSize | None = Non
         40
     """
     checked_pixel_size(pixel_size_mm)
-    return head_of(trace_outline(foreground, "head", MAX_RESIDUAL), pixel_size_mm)
+    return head_of(trace_outline(foreground, "head", MAX_RESIDUAL), pixel_size_mm, note)
 
 
-def head_of(outline: Outline | str, pixel_size_mm: PixelSize | None) -> HeadBiometry:
+def head_of(
+    outline: Outline | str, pixel_size_mm: PixelSize | None, note: str | None = None
+) -> HeadBiometry:
     """Return the biometry of a traced head in pixels and, with a pixel size, in mm.
 
     Args:
         outline: in pixels, or why there is none.
         pixel_size_mm: (row, column) size of a pixel.
+        note: Reason why there is none, where one is known.
     """
     if isinstance(outline, str):
         return HeadBiometry(refusal=outline)
     ellipse = outline.ellipse
     hc_px = ellipse.circumference
     if pixel_size_mm is None:
-        refusal = "no pixel size: the head is measured in pixels only"
+        refusal = f"{note or 'no pixel size'}: the head is measured in pixels only"
         return HeadBiometry(hc_px=hc_px, ellipse=ellipse, refusal=refusal)
     hc_mm, bpd_mm, ofd_mm = _lengths(outline.scaled(pixel_size_mm).ellipse)
     return HeadBiometry(hc_mm, bpd_mm, ofd_mm, hc_px, ellipse)

@@ -107,6 +107,7 @@ def _description(prediction: Prediction, source: Path) -> dict[str, Any]:
         "checkpoint_id": prediction.checkpoint_id,
         "labels": dict(prediction.labels),
         "pixel_size_mm": prediction.pixel_size_mm,
+        "calibration_note": prediction.calibration_note,
         "scores": dict(prediction.scores),
         "percentiles": dict(prediction.percentiles),
         "biometry": None if biometry is None else biometry.as_dict(),

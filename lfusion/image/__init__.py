@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lfusion.image.dataset import Case, Dataset
-from lfusion.image.image import Geometry, UltrasoundImage
+from lfusion.image.image import CalibratedRegion, Calibration, Geometry, UltrasoundImage
 from lfusion.image.read import (
     as_ultrasound_image,
     read_frames,
@@ -15,6 +15,8 @@ from lfusion.image.sector import sector_mask
 from lfusion.image.write import write_map, write_mask
 
 __all__ = [
+    "CalibratedRegion",
+    "Calibration",
     "Case",
     "Dataset",
     "Geometry",

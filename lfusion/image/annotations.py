@@ -18,9 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.misc import is_dicom
-
 from lfusion.errors import DatasetError
+from lfusion.image.decode import is_image_file
 from lfusion.image.formats import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
@@ -82,7 +81,7 @@ def is_image(path: Path) -> bool:
     Args:
         path: An existing file; it is opened only when its name has no known suffix.
     """
-    return may_be_image(path.name) and (suffix_of(path) != "" or _is_dicom(path))
+    return may_be_image(path.name) and is_image_file(path)
 
 
 def image_files(folder: Path) -> tuple[dict[str, Path], list[PassedOver]]:
@@ -183,11 +182,3 @@ def _add(found: dict[str, Path], path: Path) -> None:
             f"{path.name}; remove or rename one"
         )
     found[name] = path
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether the content is DICOM; False for a file that cannot be opened."""
-    try:
-        return bool(is_dicom(path))
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""File suffixes, and what every reader and writer does around its library."""
+"""Names and suffixes of the file formats, and what every reader does around its library."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-
-from lfusion.errors import ImageError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -21,6 +20,38 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *VOLUME_SUFFIXES, SEGMENTATION
 
 _KNOWN_SUFFIXES = (SEGMENTATION_SUFFIX, *sorted(IMAGE_SUFFIXES, key=len, reverse=True))
 _LIBRARIES = threading.Lock()
+
+
+class Format(StrEnum):
+    """A format that can be read."""
+
+    PNG = "PNG"
+    JPEG = "JPEG"
+    BMP = "BMP"
+    TIFF = "TIFF"
+    DICOM = "DICOM"
+    NIFTI = "NIfTI"
+    METAIMAGE = "MetaImage"
+    NRRD = "NRRD"
+
+
+PICTURES = (Format.PNG, Format.JPEG, Format.BMP, Format.TIFF)
+FORMATS = {
+    ".png": Format.PNG,
+    ".jpg": Format.JPEG,
+    ".jpeg": Format.JPEG,
+    ".bmp": Format.BMP,
+    ".tif": Format.TIFF,
+    ".tiff": Format.TIFF,
+    ".dcm": Format.DICOM,
+    ".dicom": Format.DICOM,
+    ".nii": Format.NIFTI,
+    ".nii.gz": Format.NIFTI,
+    ".mha": Format.METAIMAGE,
+    ".mhd": Format.METAIMAGE,
+    ".nrrd": Format.NRRD,
+    SEGMENTATION_SUFFIX: Format.NRRD,
+}
 
 
 def suffix_of(path: Path) -> str:
@@ -45,34 +76,6 @@ def stem_of(path: Path) -> str:
         ('Case.1', '1.2.840')
     """
     return path.name[: len(path.name) - len(suffix_of(path))]
-
-
-def check_readable(path: Path, suffixes: tuple[str, ...]) -> str:
-    """Check that there is something to read before a library words the problem in its own way.
-
-    Args:
-        path: The file.
-        suffixes: The suffixes that the caller reads.
-
-    Returns:
-        The suffix in lower case.
-
-    Raises:
-        ImageError: For another suffix, and for a missing or empty file.
-    """
-    suffix = suffix_of(path)
-    if suffix not in suffixes:
-        raise ImageError(
-            f"expected a file name that ends in {', '.join(suffixes)}, "
-            f"got {suffix or path.suffix or 'no suffix'}; convert the file",
-            path,
-        )
-    if not path.is_file():
-        found = "a folder" if path.exists() else "no such file"
-        raise ImageError(f"expected a file, found {found}; check the path", path)
-    if path.stat().st_size == 0:
-        raise ImageError("the file is empty; copy it again from its source", path)
-    return suffix
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,55 @@ from lfusion.types import GreyImage, LabelMap
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _ROUNDING = 1e-6
+_DEPTHS = (8, 10, 12, 14, 16)
+
+
+def full_scale_of(
+    frames: Iterable[NDArray[Any]], significant_bits: int | None = None
+) -> float | None:
+    """Find the value that means white, from the data and not from their container.
+
+    Devices store 10, 12 or 14 bits in files of 16. Numbers in [0, 255] of 8-bit images stay as
+    comparable as they are: their white is 255 whatever occurs. Wider whole numbers have the white
+    2^b − 1, where b is the smallest of 8, 10, 12, 14 and 16 whose range holds the greatest of
+    them. All frames of a file share one scale.
+
+    Args:
+        frames: All images of one file, each of any shape; read one by one.
+        significant_bits: Bits that the file says are used: an upper bound of b. Ignored where
+            the data exceed them.
+
+    Returns:
+        The value, or None where the numbers give none: floats in [0, 1], fractions, negative
+        numbers, NaN, or more than 16 bits.
+
+    Example:
+        >>> full_scale_of([np.array([0, 1000], dtype=np.uint16)])
+        1023.0
+        >>> full_scale_of([np.array([0, 7], dtype=np.uint8)])
+        255.0
+    """
+    peak = 0.0
+    unsigned = True
+    for frame in frames:
+        kind = frame.dtype.kind
+        unsigned = unsigned and kind == "u"
+        if frame.dtype == np.uint8:
+            peak = max(peak, 255.0)
+            continue
+        if kind not in "iuf" or (kind == "f" and not np.array_equal(frame, np.rint(frame))):
+            return None
+        if kind != "u" and frame.min() < 0:
+            return None
+        peak = max(peak, float(frame.max()))
+    if not unsigned and peak <= 1:
+        return None
+    for bits in _DEPTHS:
+        if peak <= 2**bits - 1:
+            named = significant_bits or bits
+            holds = named >= _DEPTHS[0] and peak <= 2**named - 1
+            return float(2 ** (min(bits, named) if holds else bits) - 1)
+    return None
 
 
 def to_grey(
@@ -19,14 +69,15 @@ def to_grey(
 ) -> GreyImage:
     """Bring pixel values to [0, 1] and colour to luminance.
 
-    uint8 and uint16 are divided by the greatest value of their type, so equal brightness in
-    two files stays equal. Values of another type that are already in [0, 1] stay as they are.
+    Whole numbers are divided by the white of `full_scale_of`, so that equal brightness in two
+    8-bit files stays equal. Floats in [0, 1] stay as they are.
 
     Args:
         array: [height, width], or [height, width, 3 or 4] for RGB(A); alpha is ignored.
-        stretch: What to do with values of another type outside [0, 1]: map their minimum to 0
-            and their maximum to 1 (True), or refuse them (False).
-        full_scale: The value that means 1, where a file says so (12 bits stored in 16).
+        stretch: How to treat values that have no full scale and lie outside [0, 1]: map their
+            minimum to 0 and their maximum to 1 (True), or refuse them (False).
+        full_scale: The value that means 1; by default that of this array. A file of several
+            frames gives that of all of them.
 
     Returns:
         [height, width] in [0, 1].
@@ -93,8 +144,8 @@ def _to_unit(
 ) -> NDArray[np.float32]:
     if array.dtype.kind not in "biuf":
         raise ImageError(f"expected integer or float pixels, got values of type {array.dtype}")
-    if full_scale is None and array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        full_scale = float(np.iinfo(array.dtype).max)
+    if full_scale is None:
+        full_scale = full_scale_of((array,))
     if full_scale is not None:
         return array.astype(np.float32) / np.float32(full_scale)
     low, high = float(array.min()), float(array.max())

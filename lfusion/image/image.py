@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from lfusion.errors import ImageError
 from lfusion.types import BoolMap, GreyImage, PixelSize
+
+_WHOLLY = 0.9
+"""Share of a structure inside a region that it lies in; an outline may cross the edge."""
+
+_MOSTLY = 0.5
+"""The same where all regions have one pixel size, so that none is mistaken for another."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,36 @@ class Geometry:
         return (self.spacing[1], self.spacing[0]) if self.physical else None
 
 
+@dataclass(frozen=True)
+class CalibratedRegion:
+    """Part of an image with a calibration of its own, such as one of two views side by side.
+
+    Attributes:
+        rows: (first, end) of its rows; the end is not part of it.
+        columns: The same of its columns.
+        pixel_size_mm: (row, column) size.
+        on_top: Whether it covers other regions where they overlap.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    pixel_size_mm: PixelSize
+    on_top: bool = False
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pixel size that holds for one structure.
+
+    Attributes:
+        pixel_size_mm: (row, column) size, or None.
+        note: Reason why it is None, where the file has a calibration.
+    """
+
+    pixel_size_mm: PixelSize | None
+    note: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class UltrasoundImage:
     """One grey ultrasound image.
@@ -85,12 +124,17 @@ class UltrasoundImage:
             viewer with unit steps, and its mask has to open in the same place.
         sector: [height, width], True where the scanner shows echoes.
         geometry: What a written mask or map needs to open in the same place as the image.
+        regions: Calibrated parts of the image; where their sizes differ, `pixel_size_mm` is None
+            and `calibration` chooses by structure.
+        calibration_note: Reason why a file with a calibration gives no pixel size.
     """
 
     pixels: GreyImage
     pixel_size_mm: PixelSize | None
     sector: BoolMap
     geometry: Geometry
+    regions: tuple[CalibratedRegion, ...] = ()
+    calibration_note: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no reader makes, before it becomes a wrong measurement."""
@@ -104,6 +148,85 @@ class UltrasoundImage:
                 f"the sector has size {list(self.sector.shape)}, "
                 f"the image {list(self.pixels.shape)}; they must be equal"
             )
+
+    def calibration(self, mask: NDArray[Any]) -> Calibration:
+        """Choose the pixel size of the region that the structures lie in.
+
+        Of each structure its largest connected part counts, which is the one that is measured.
+
+        Args:
+            mask: [height, width] class numbers, or booleans of one structure.
+
+        Returns:
+            The pixel size; none with the reason where a structure lies in no calibrated region,
+            in several that differ, or where several cover it.
+
+        Example:
+            >>> left = CalibratedRegion((0, 4), (0, 4), (0.5, 0.5))
+            >>> right = CalibratedRegion((0, 4), (4, 8), (0.2, 0.2))
+            >>> pixels, head = np.zeros((4, 8), np.float32), np.zeros((4, 8), bool)
+            >>> head[1:3, 5:7] = True
+            >>> grid = Geometry.grid()
+            >>> image = UltrasoundImage(pixels, None, head, grid, regions=(left, right))
+            >>> image.calibration(head).pixel_size_mm
+            (0.2, 0.2)
+        """
+        structures = [_largest_part(mask == number) for number in np.unique(mask) if number]
+        if not self.regions or not structures:
+            return Calibration(self.pixel_size_mm, self.calibration_note)
+        found = [self._calibration_of(structure) for structure in structures]
+        unknown = next((one for one in found if one.pixel_size_mm is None), None)
+        if unknown is not None:
+            return unknown
+        if len({one.pixel_size_mm for one in found}) > 1:
+            return Calibration(None, f"{self.calibration_note}, and the structures lie in several")
+        return found[0]
+
+    def _calibration_of(self, structure: NDArray[np.bool_]) -> Calibration:
+        total = np.count_nonzero(structure)
+        covered = np.zeros(structure.shape, dtype=bool)
+        for region in self.regions:
+            if region.on_top:
+                covered[slice(*region.rows), slice(*region.columns)] = True
+        shares = [
+            np.count_nonzero(
+                (structure if region.on_top else structure & ~covered)[
+                    slice(*region.rows), slice(*region.columns)
+                ]
+            )
+            / total
+            for region in self.regions
+        ]
+        if self.pixel_size_mm is not None:
+            if sum(shares) >= _MOSTLY:
+                return Calibration(self.pixel_size_mm)
+            return Calibration(None, "the structure lies outside of the calibrated region")
+        inside = [
+            region for region, share in zip(self.regions, shares, strict=True) if share >= _WHOLLY
+        ]
+        if not inside:
+            return Calibration(
+                None, f"{self.calibration_note}, and the structure does not lie in one of them"
+            )
+        if not agree(inside):
+            return Calibration(
+                None, f"{self.calibration_note}, and several of them cover the structure"
+            )
+        return Calibration(inside[0].pixel_size_mm)
+
+
+def _largest_part(structure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, count = ndimage.label(structure)
+    if count == 1:
+        return structure
+    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return largest
+
+
+def agree(regions: Sequence[CalibratedRegion]) -> bool:
+    """Return whether regions have one pixel size, up to rounding."""
+    first = regions[0].pixel_size_mm
+    return all(np.allclose(region.pixel_size_mm, first, rtol=1e-3) for region in regions)
 
 
 def to_pixel_size(value: Sequence[float] | float) -> PixelSize:

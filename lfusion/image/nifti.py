@@ -36,6 +36,7 @@ _VECTORS = (1007, 2003, 2004)
 _UNITS_MM = {1: 1e3, 2: 1.0, 3: 1e-3}
 _MAX_OFFSET = 1 << 26
 _SCANNER = 1
+_FARTHEST = 1e12
 _SIMILAR = 1e-5
 _ORTHONORMAL = 1e-4
 
@@ -109,8 +110,9 @@ class Nifti(ParsedVolume):
         wide = np.dtype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
         check_decoded_bytes(values.size * wide.itemsize)
         scaled: NDArray[Any] = values.astype(wide)
-        scaled *= slope
-        scaled += inter
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused later
+            scaled *= slope
+            scaled += inter
         return scaled
 
 
@@ -283,6 +285,9 @@ def _transform(
     rows = np.array(header.values["sform"], float).reshape(3, 4)
     if qcode == 0 and scode == 0:
         return None, np.zeros(3), False
+    far = scode != 0 and not (np.abs(rows) <= _FARTHEST).all()
+    if far or max(map(abs, spacing)) > _FARTHEST:
+        raise ImageError("the header places the image where none lies; export the file again")
     rotation, start = _quaternion(header)
     if scode != 0 and (axes := _orthonormal(rows[:, :3])) is not None:
         qform = np.column_stack([rotation * np.abs(spacing), start])

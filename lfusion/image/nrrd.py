@@ -165,7 +165,8 @@ class Nrrd(ParsedVolume):
         check_decoded_bytes(count * dtype.itemsize)
         self._file.seek(header.start)
         for _ in range(header.count("line skip", least=0)):
-            self._file.readline(_MAX_HEADER)
+            if not self._file.readline(_MAX_HEADER):
+                break  # then fewer pixels are found than promised
         values = _read_values(self._file, header, count, dtype).reshape(axes.sizes[::-1])
         native = values.astype(dtype.newbyteorder("="), copy=False)
         if axes.range_axis is not None:
@@ -448,7 +449,7 @@ def _read_values(file: BinaryIO, header: _Header, count: int, dtype: np.dtype[An
         file.seek(max(header.start, length - size))
         skipped = 0
     if encoding == "gzip":
-        file = payload.inflated(file)
+        file = payload.inflated(file, zlib_too=False)
     elif encoding == "bzip2":
         file = payload.unpacked_bzip2(file)
     payload.skip(file, skipped)

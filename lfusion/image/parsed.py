@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from lfusion.image.image import Geometry
+from lfusion.image.image import CalibratedRegion, Geometry
 from lfusion.image.limits import PixelLayout
 from lfusion.types import PixelSize
 
@@ -25,6 +25,7 @@ class ParsedImage(ABC):
         geometry: Place in space; the bare grid for pictures.
         pixel_size_mm: (row, column) size for measuring, None when unknown.
         calibration_note: Reason why a file with calibration gives no pixel size, else None.
+        regions: Parts with a calibration of their own, see `UltrasoundImage.calibration`.
         significant_bits: Bits of a sample that the file says are used, None when it does not.
     """
 
@@ -34,6 +35,7 @@ class ParsedImage(ABC):
     geometry: Geometry
     pixel_size_mm: PixelSize | None = None
     calibration_note: str | None = None
+    regions: tuple[CalibratedRegion, ...] = ()
     significant_bits: int | None = None
 
     @abstractmethod

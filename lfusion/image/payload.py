@@ -6,6 +6,7 @@ import bz2
 import io
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -47,18 +48,21 @@ class Window(io.RawIOBase):
         return len(piece)
 
 
-def inflated(file: BinaryIO) -> BinaryIO:
-    """Decompress a zlib or gzip stream while it is read; gzip members may follow one another.
+def inflated(file: BinaryIO, *, zlib_too: bool = True) -> BinaryIO:
+    """Decompress a gzip or zlib stream while it is read; gzip members may follow one another.
 
     What follows the last member is ignored, as gzip does. A stream that breaks off ends early.
 
     Args:
         file: At the first byte of the stream.
+        zlib_too: Whether it may be a zlib stream.
 
     Returns:
         The decompressed stream; reading raises `ImageError` where the stream is damaged.
     """
-    return io.BufferedReader(_Decompressed(file, _Inflate, (b"\x1f\x8b",)), _CHUNK)
+    # zlib's numbers for "gzip or zlib, by the first bytes" and for "gzip".
+    member = partial(_Inflate, zlib.MAX_WBITS + (32 if zlib_too else 16))
+    return io.BufferedReader(_Decompressed(file, member, (b"\x1f\x8b",)), _CHUNK)
 
 
 def unpacked_bzip2(file: BinaryIO) -> BinaryIO:
@@ -164,8 +168,8 @@ class _Decompressor(Protocol):
 class _Inflate:
     """zlib's decompressor with the interface of bz2's: it keeps the input it has not used."""
 
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(wbits=47)  # zlib or gzip, by the first bytes
+    def __init__(self, window_bits: int) -> None:
+        self._zlib = zlib.decompressobj(wbits=window_bits)
         self._full = False
 
     @property

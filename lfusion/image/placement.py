@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image.image import Geometry
+from lfusion.image.nrrd import Nrrd, segmentation_labels
+from lfusion.image.parsed import ParsedImage
 
 Size = tuple[int, int, int]
 """(frames, height, width)."""
@@ -48,7 +51,7 @@ def place_mask(
         mask_geometry: Its place in space.
         image_geometry: The place of the image, of a cine that of its first frame.
         image_size: (frames, height, width) of the image.
-        cropped: Whether the mask may be smaller than the image, and is background outside.
+        cropped: Whether the mask may cover a part of the image, and is background outside.
 
     Returns:
         [frames, height, width] of the image, in the type of the mask. A mask of one slice that
@@ -59,7 +62,8 @@ def place_mask(
             message gives both geometries.
     """
     size: Size = (mask.shape[0], mask.shape[1], mask.shape[2])
-    if size[0] == 1 and image_size[0] > 1 and not cropped:
+    one_slice = size[0] == 1 and math.prod(size) != math.prod(image_size)
+    if one_slice and image_size[0] > 1 and not cropped:
         image_geometry = _nearest_slice(mask_geometry, size, image_geometry, image_size[0])
         image_size = (1, *image_size[1:])
     if _is_absent(image_geometry) or _is_absent(mask_geometry):
@@ -70,7 +74,8 @@ def place_mask(
         to_mask = _index_transform(image_geometry, mask_geometry)
     except _DifferentSpaces:
         raise _elsewhere(mask_geometry, size, image_geometry, image_size) from None
-    covers = _is_covered(to_mask, size, image_size, cropped=cropped)
+    covers = _is_covered(to_mask, size, image_size, cropped=False)
+    covers = covers or (cropped and _is_covered(to_mask, size, image_size, cropped=True))
     reordered = _reorder(mask, to_mask, image_size) if covers else None
     if reordered is not None:
         return reordered
@@ -79,6 +84,32 @@ def place_mask(
     if not covers:
         raise _elsewhere(mask_geometry, size, image_geometry, image_size)
     return _resample(mask, to_mask, image_size)
+
+
+def stored_on(
+    mask: ParsedImage, image: ParsedImage, names: Mapping[str, int] | None = None
+) -> NDArray[Any]:
+    """Read the class numbers of a mask on the pixels of its image.
+
+    Args:
+        mask: A parsed mask, or a segmentation of 3D Slicer, which may cover a part of the image.
+        image: The image it belongs to.
+        names: Class number by name, for the segments of 3D Slicer; None takes their values.
+
+    Returns:
+        [frames, height, width] of the image, as stored.
+
+    Raises:
+        ImageError: As `place_mask`, `ParsedImage.stored` and `segmentation_labels`.
+        TooLargeError: The mask exceeds the limits.
+    """
+    size: Size = (image.layout.frames, image.layout.height, image.layout.width)
+    if not (isinstance(mask, Nrrd) and mask.is_segmentation):
+        return place_mask(mask.stored(), mask.geometry, image.geometry, size)
+    labels = mask.stored() if names is None else segmentation_labels(mask, names)
+    if _is_absent(image.geometry) and labels.shape != size and mask.extent_offset is not None:
+        return _at_offset(labels, mask.extent_offset, size)
+    return place_mask(labels, mask.geometry, image.geometry, size, cropped=True)
 
 
 def same_grid(first: Geometry, second: Geometry, size: Size) -> bool:
@@ -170,6 +201,20 @@ def _nearest_slice(mask: Geometry, mask_size: Size, image: Geometry, frames: int
     return image.slice(min(max(round(place), 0), frames - 1))
 
 
+def _at_offset(mask: NDArray[Any], offset: Size, size: Size) -> NDArray[Any]:
+    """Lay a part on an image without a place in space, at (x, y, z) pixels from its first one."""
+    first = offset[::-1]
+    ends = tuple(start + length for start, length in zip(first, mask.shape, strict=True))
+    if min(first) < 0 or any(end > length for end, length in zip(ends, size, strict=True)):
+        raise ImageError(
+            f"the segmentation has {_times(mask.shape)} pixels from {_times(first)} on, its image "
+            f"{_times(size)} (frames x height x width); draw it on this image"
+        )
+    result = np.zeros(size, mask.dtype)
+    result[tuple(slice(start, end) for start, end in zip(first, ends, strict=True))] = mask
+    return result
+
+
 def _equal_size(mask: NDArray[Any], image_size: Size) -> NDArray[Any]:
     if mask.shape != image_size:
         raise ImageError(
@@ -243,7 +288,7 @@ def _resample(
             place = x * columns + y * rows + (z * frame + start)
             low, high = -_HALF - _SAME_PLACE, length - _HALF + _SAME_PLACE
             inside = inside & (place >= low) & (place <= high)
-            index.append(np.clip(np.rint(place), 0, length - 1).astype(np.int64))
+            index.append(np.clip(np.floor(place + _HALF), 0, length - 1).astype(np.int64))
         block = result[frame, first : first + _ROWS]
         block[inside] = mask[index[2], index[1], index[0]][inside]
     return result

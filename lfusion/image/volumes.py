@@ -27,6 +27,8 @@ LENGTH_UNITS_MM = {
 """Units of length as headers spell them, in mm."""
 
 _DETERMINANT = 1e-6
+_FARTHEST = 1e9
+"""In mm; the inverse is the smallest spacing."""
 
 
 class ParsedVolume(ParsedImage):
@@ -104,10 +106,16 @@ def make_geometry(
     Raises:
         ImageError: A number is not finite, a spacing is zero, or the axes do not span the space.
     """
-    if not all(map(math.isfinite, (*spacing, *origin, *(part for axis in axes for part in axis)))):
+    numbers = (*spacing, *origin, *(part for axis in axes for part in axis))
+    if not all(map(math.isfinite, numbers)):
         raise ImageError("the header places the image at NaN or infinity; export the file again")
     if 0 in spacing:
         raise ImageError("the header gives a spacing of 0; export the file again")
+    if max(map(abs, numbers)) > _FARTHEST or min(map(abs, spacing)) < 1 / _FARTHEST:
+        raise ImageError(
+            f"the header gives spacing {spacing} and origin {origin}, which no image has; "
+            "export the file again"
+        )
     matrix = np.array(axes, float).T * np.sign(spacing)
     if abs(np.linalg.det(matrix)) < _DETERMINANT:
         raise ImageError(
@@ -128,36 +136,6 @@ def pixel_size_of(geometry: Geometry, unit_mm: float | None = 1.0) -> PixelSize 
     if unit_mm is None:
         return None
     return (geometry.spacing[1] * unit_mm, geometry.spacing[0] * unit_mm)
-
-
-def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
-    """Read all frames of a DICOM file through GDCM.
-
-    Returns:
-        [frames, height, width] or, for colour, [frames, height, width, channels]; and the
-        geometry.
-
-    Raises:
-        ImageError: GDCM cannot read the file.
-    """
-    import SimpleITK
-
-    sitk: Any = SimpleITK
-    with quiet_libraries():
-        try:
-            image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-        except RuntimeError as error:
-            reason = str(error).strip().rpartition("\n")[2].strip()
-            raise ImageError(
-                f"cannot read {path}: expected an image of the format its suffix says, "
-                f"got a damaged or other file ({reason}); export it again"
-            ) from error
-    channels = image.GetNumberOfComponentsPerPixel()
-    width, height = image.GetSize()[:2]
-    values = sitk.GetArrayFromImage(image)
-    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    shape = (-1, height, width) if channels == 1 else (-1, height, width, channels)
-    return values.reshape(shape), Geometry(*place, physical=True)
 
 
 def write_volume(

@@ -33,6 +33,7 @@ def measure(
     logits: LogitDistribution,
     features: Tensor,
     covariance: Covariance,
+    note: str | None = None,
 ) -> Measurement:
     """Measure everything that the labels allow, with the spread of each quantity.
 
@@ -43,13 +44,14 @@ def measure(
         logits: of this image, that the probabilities came from.
         features: φ [1, dim, height, width] that the mean logits were made from.
         covariance: of the head's weights, in the dtype and on the device of `features`.
+        note: reason why there is no pixel size, where one is known.
 
     Returns:
         The measurement without intervals; `with_intervals` adds them.
     """
     maps = {name: probabilities[number] for name, number in labels.items()}
     head, pelvis = _traced(maps)
-    found = _measurement(maps, pixel_size_mm, head, pelvis)
+    found = _measurement(maps, pixel_size_mm, head, pelvis, note)
     rows, columns = probabilities.shape[1:]
     mean = logits.mean[0]
     cell_px = rows * columns / mean[0].numel()
@@ -97,9 +99,10 @@ def _measurement(
     pixel_size_mm: PixelSize | None,
     head: Outline | str | None,
     pelvis: Pelvis | None,
+    note: str | None = None,
 ) -> Measurement:
     return Measurement(
-        head=None if head is None else head_of(head, pixel_size_mm),
+        head=None if head is None else head_of(head, pixel_size_mm, note),
         angle=None if pelvis is None else angle_of(pelvis, pixel_size_mm),
         areas={name: _area(values, pixel_size_mm) for name, values in maps.items()},
     )

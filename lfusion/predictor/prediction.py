@@ -26,7 +26,8 @@ class Prediction:
             dropout passes, without which those images were scored.
         biometry: of the head, or None when the model does not segment one.
         labels: name → class number.
-        pixel_size_mm: (row, column), or None when unknown.
+        pixel_size_mm: (row, column) where the structures lie, or None when unknown.
+        calibration_note: reason why a file with a calibration gives no pixel size.
         checkpoint_id: of the model that said so.
         unfamiliarity: distance of each place from what normal images look like, about 1 where it
             is normal; None when the checkpoint has no frozen encoder.
@@ -52,3 +53,4 @@ class Prediction:
     regions: tuple[UnusualRegion, ...] = ()
     angle: AngleOfProgression | None = None
     areas: Mapping[str, Area] = field(default_factory=dict)
+    calibration_note: str | None = None

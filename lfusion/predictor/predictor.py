@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lfusion.checkpoint import Checkpoint, default_checkpoint_path
 from lfusion.errors import NonFiniteError
-from lfusion.image import UltrasoundImage, as_ultrasound_image
+from lfusion.image import Calibration, UltrasoundImage, as_ultrasound_image
 from lfusion.measurement import HEAD, Measurement, measure
 from lfusion.model.dropout import checked_passes, fixed_masks
 from lfusion.model.input import resample
@@ -99,10 +99,12 @@ class Predictor:
         height, width = source.pixels.shape
         shape = (height, width)
         probabilities = native_probabilities(terms, shape)
-        measured = self.measured(seen, probabilities, source.pixel_size_mm)
+        mask = most_probable(probabilities)
+        scale = source.calibration(mask)
+        measured = self.measured(seen, probabilities, scale)
         native = native_maps(maps, shape)
         return Prediction(
-            mask=most_probable(probabilities),
+            mask=mask,
             probabilities=probabilities,
             epistemic=native["epistemic"],
             aleatoric=native["aleatoric"],
@@ -111,7 +113,8 @@ class Predictor:
             percentiles={name: calibration.percentile(name, scores[name]) for name in known},
             biometry=measured.head,
             labels=self.labels,
-            pixel_size_mm=source.pixel_size_mm,
+            pixel_size_mm=scale.pixel_size_mm,
+            calibration_note=scale.note,
             checkpoint_id=self.checkpoint_id,
             unfamiliarity=native.get("unfamiliarity"),
             abnormality=judge(signals, scores[ABNORMALITY], calibration)
@@ -229,17 +232,23 @@ class Predictor:
 
     @torch.inference_mode()
     def measured(
-        self, seen: Fields, probabilities: Probabilities, pixel_size_mm: PixelSize | None
+        self, seen: Fields, probabilities: Probabilities, calibration: Calibration
     ) -> Measurement:
         """Return what can be measured, with intervals where the checkpoint is calibrated for them.
 
         Args:
             seen: forward pass of the image.
             probabilities: that followed from it, in native pixels.
-            pixel_size_mm: (row, column), or None when unknown.
+            calibration: pixel size, or why there is none.
         """
         measured = measure(
-            probabilities, self.labels, pixel_size_mm, seen.logits, seen.features, self._covariance
+            probabilities,
+            self.labels,
+            calibration.pixel_size_mm,
+            seen.logits,
+            seen.features,
+            self._covariance,
+            calibration.note,
         )
         return measured.with_intervals(self.checkpoint.calibration.errors)
 

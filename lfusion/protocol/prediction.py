@@ -79,6 +79,7 @@ class InferResult(Message):
         angle: The angle of progression (`AngleOfProgression.as_dict`), or None.
         areas: Area of each structure (`lfusion.measurement.Area.as_dict`).
         pixel_size_mm: Size of a pixel along (row, column), or None when unknown.
+        calibration_note: Reason why a file with a calibration gives no pixel size.
         checkpoint_id: Which checkpoint predicted this.
         unlearned: Structures that no label has shown it yet, of which the mask holds nothing.
         maps: Datastore tag by map name (nats, float32, native pixels); empty
@@ -95,6 +96,7 @@ class InferResult(Message):
     angle: dict[str, Any] | None = None
     areas: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pixel_size_mm: tuple[float, float] | None
+    calibration_note: str | None = None
     checkpoint_id: str
     unlearned: list[str] = Field(default_factory=list)
     maps: dict[str, str]

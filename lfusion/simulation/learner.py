@@ -127,7 +127,8 @@ def measure(checkpoint: Checkpoint, images: Sequence[HeldOutImage]) -> Performan
         )
         if held_out.hc_mm is None or HEAD not in predictor.labels:
             continue
-        head = measure_head(probabilities[predictor.labels[HEAD]], held_out.image.pixel_size_mm)
+        size = held_out.image.calibration(mask).pixel_size_mm
+        head = measure_head(probabilities[predictor.labels[HEAD]], size)
         if head.hc_mm is None:
             refused += 1
         else:

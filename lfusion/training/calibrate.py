@@ -115,8 +115,8 @@ def _look(predictor: Predictor, case: Case) -> _Look:
     rows, columns = image.pixels.shape
     terms = moments.decompose(checkpoint.calibration.temperature)
     probabilities = native_probabilities(terms, (rows, columns))
-    measured = predictor.measured(seen, probabilities, image.pixel_size_mm)
     truth = case.read_mask()
+    measured = predictor.measured(seen, probabilities, image.calibration(truth))
     return _Look(
         moments=moments,
         target=with_background(to_grid(sample.target[None], network.stride)).to(predictor.device),
@@ -145,7 +145,8 @@ def _true(
     drawn = ellipse_mask(case, *mask.shape) if len(labels) == 1 else None
     outline = mask if drawn is None else drawn
     truth = measure_maps(
-        {name: outline == number for name, number in labels.items()}, image.pixel_size_mm
+        {name: outline == number for name, number in labels.items()},
+        image.calibration(mask).pixel_size_mm,
     )
     written = reference_hc(case)
     if written is not None and truth.head is not None and truth.head.hc_mm is not None:

@@ -9,7 +9,8 @@ from psygnal import Signal
 
 from lfusion.biometry import AngleOfProgression, measure_angle
 from lfusion.errors import LFusionError
-from lfusion.types import LabelMap, PixelSize
+from lfusion.image import UltrasoundImage
+from lfusion.types import LabelMap
 from napari_lfusion.controller.drawing import draw_measurements
 from napari_lfusion.controller.requests import Requests
 from napari_lfusion.core.case import OpenCase
@@ -38,7 +39,7 @@ def measure_mask(
     proposal: LabelMap,
     mask: LabelMap,
     labels: Mapping[str, int],
-    pixel_size_mm: PixelSize | None,
+    image: UltrasoundImage,
 ) -> Measured:
     """Measure a mask beside the proposal it came from.
 
@@ -46,17 +47,18 @@ def measure_mask(
         proposal: [height, width] class numbers.
         mask: [height, width] class numbers on screen.
         labels: Class number by name.
-        pixel_size_mm: (row, column), None when unknown.
+        image: Gives the pixel size where each of them lies.
 
     Returns:
         Everything that is shown of it.
     """
-    before = measure(proposal, labels, pixel_size_mm)
-    change = compare(before, proposal, mask, labels, pixel_size_mm)
+    first, now = image.calibration(proposal), image.calibration(mask)
+    before = measure(proposal, labels, first.pixel_size_mm, first.note)
+    change = compare(before, proposal, mask, labels, now.pixel_size_mm, now.note)
     bone, head = labels.get(SYMPHYSIS_LABEL), labels.get(HEAD_LABEL)
     if bone is None or head is None:
         return Measured(change, None)
-    return Measured(change, measure_angle(mask == bone, mask == head, pixel_size_mm))
+    return Measured(change, measure_angle(mask == bone, mask == head, now.pixel_size_mm))
 
 
 class LiveMeasurement:
@@ -90,8 +92,8 @@ class LiveMeasurement:
             labels: Class number by name.
             mask: [height, width] on screen; copied.
         """
-        size, proposal, copy = case.image.pixel_size_mm, case.proposal.mask, mask.copy()
-        self._next = lambda: measure_mask(proposal, copy, dict(labels), size)
+        image, proposal, copy = case.image, case.proposal.mask, mask.copy()
+        self._next = lambda: measure_mask(proposal, copy, dict(labels), image)
         if _TOPIC not in self._requests.topics:
             self._go_on()
 

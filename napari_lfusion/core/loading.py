@@ -39,7 +39,7 @@ def fetch(backend: Backend, image_id: str) -> Prefetched:
     _check_grid(image, proposal)
     size = None if proposal.result is None else proposal.result.pixel_size_mm
     # A picture does not know its pixel size, but the server may from its list of images.
-    if image.pixel_size_mm is None and size is not None:
+    if image.pixel_size_mm is None and size is not None and not image.regions:
         image = replace(image, pixel_size_mm=size)
     return Prefetched(image, proposal)
 

@@ -41,7 +41,10 @@ class Change:
 
 
 def measure(
-    mask: LabelMap, labels: Mapping[str, int], pixel_size_mm: PixelSize | None
+    mask: LabelMap,
+    labels: Mapping[str, int],
+    pixel_size_mm: PixelSize | None,
+    note: str | None = None,
 ) -> HeadBiometry | None:
     """Measure the head of a mask.
 
@@ -49,12 +52,13 @@ def measure(
         mask: [height, width] class numbers.
         labels: Class number by name.
         pixel_size_mm: (row, column), None when unknown.
+        note: Reason why it is unknown, where one is known.
 
     Returns:
         The head, with a `refusal` where it cannot be measured; None when no class is a head.
     """
     head = labels.get(HEAD_LABEL)
-    return None if head is None else measure_head(mask == head, pixel_size_mm)
+    return None if head is None else measure_head(mask == head, pixel_size_mm, note)
 
 
 def compare(
@@ -63,6 +67,7 @@ def compare(
     mask: LabelMap,
     labels: Mapping[str, int],
     pixel_size_mm: PixelSize | None,
+    note: str | None = None,
 ) -> Change:
     """What the corrections changed so far.
 
@@ -72,10 +77,11 @@ def compare(
         mask: [height, width] class numbers on screen.
         labels: Class number by name.
         pixel_size_mm: (row, column), None when unknown.
+        note: Reason why it is unknown, where one is known.
 
     Returns:
         The change.
     """
     changed = int(np.count_nonzero(mask != proposal))
     area = None if pixel_size_mm is None else changed * pixel_size_mm[0] * pixel_size_mm[1]
-    return Change(changed, area, before, measure(mask, labels, pixel_size_mm))
+    return Change(changed, area, before, measure(mask, labels, pixel_size_mm, note))

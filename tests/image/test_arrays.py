@@ -37,6 +37,8 @@ def test_order_of_brightness_survives_and_stays_in_unit_range(values: NDArray[An
         (np.array([[0, 65535]], dtype=">u2"), [[0, 1]]),
         (np.array([[0.0, 0.5]]), [[0, 0.5]]),
         (np.array([[0, 1]]), [[0, 1]]),
+        (np.array([[0.0, 255.0]]), [[0, 1]]),
+        (np.array([[0, 4095]], dtype=np.uint16), [[0, 1]]),
     ],
 )
 def test_types(values: NDArray[Any], expected: list[list[float]]) -> None:
@@ -58,7 +60,7 @@ def test_colour_channels() -> None:
         (np.zeros(5), "shape"),
         (np.zeros((5, 5, 2)), "shape"),
         (np.zeros((5, 5, 5, 3)), "shape"),
-        (np.array([[0.0, 255.0]]), "0 to 255"),
+        (np.array([[0.5, 255.0]]), "0.5 to 255"),
         (np.array([[-1, 0]]), "-1 to 0"),
         (np.array([[np.nan, 0.0]]), "NaN"),
         (np.array([["a", "b"]]), "type"),

@@ -81,11 +81,10 @@ def _encapsulate(path: Path, jpeg: bytes) -> None:
     file.save_as(path)
 
 
-def test_calibration_of_the_largest_tissue_region(
+def test_calibration_of_the_tissue_region_in_cm(
     write_dicom: WriteDicom, ramp: Grey8, region: MakeRegion
 ) -> None:
     regions = [
-        region((1, 1), (0.5, 0.5)),
         region((4, 6), (-0.02, 0.01)),
         region((9, 9), (0.3, 0.3), RegionDataType=3),
         region((9, 9), (0.3, 0.3), RegionSpatialFormat=2),
@@ -108,9 +107,8 @@ def test_pixel_spacing_where_no_region_is_calibrated(
     assert read_image(path).pixel_size_mm == (0.3, 0.4)
 
 
-def test_zero_pixel_spacing_is_refused(write_dicom: WriteDicom, ramp: Grey8) -> None:
-    with pytest.raises(ImageError, match=r"frame\.dcm"):
-        read_image(write_dicom(ramp, PixelSpacing=[0, 0]))
+def test_zero_pixel_spacing_counts_as_absent(write_dicom: WriteDicom, ramp: Grey8) -> None:
+    assert read_image(write_dicom(ramp, PixelSpacing=[0, 0])).pixel_size_mm is None
 
 
 def test_one_frame_of_a_multi_frame_file_is_read(write_dicom: WriteDicom, ramp: Grey8) -> None:
@@ -129,7 +127,7 @@ def test_truncated_dicom(write_dicom: WriteDicom, keep: float) -> None:
 
 def test_text_named_dcm(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("no DICOM " * 99)
-    with pytest.raises(ImageError, match="expected a DICOM file"):
+    with pytest.raises(ImageError, match="no DICOM file"):
         read_image(tmp_path / "a.dcm")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ import pytest
 from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import read_image
 from lfusion.image.metaimage import parse_metaimage
-from tests.support.volume_files import MemoryFile, Oracle, metaimage
+
+if TYPE_CHECKING:
+    from tests.support.volume_files import MemoryFile, Oracle, metaimage
+else:
+    from volume_files import MemoryFile, Oracle, metaimage
 
 _DATA = bytes((1, 20, 3, 40, 5, 60))
 _VALUES = [[[1, 20, 3], [40, 5, 60]]]

@@ -12,6 +12,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 sitk: Any = SimpleITK
+_LATE = ("space directions", "space origin", "space units", "measurement frame")
 
 
 class MemoryFile(io.BytesIO):
@@ -38,6 +39,8 @@ def metaimage(header: dict[str, str], data: bytes, *, end: str = "\n") -> bytes:
 def nrrd(header: dict[str, str], data: bytes, *, end: str = "\n", keys: str = "") -> bytes:
     """A 3 x 2 NRRD of bytes; fields of the header win, keys are lines of their own."""
     fields = {"type": "uchar", "dimension": "2", "sizes": "3 2", "encoding": "raw"} | header
+    # ITK wants the space before what lies in it.
+    fields = {key: fields[key] for key in sorted(fields, key=_LATE.__contains__)}
     lines = ["NRRD0005", *(f"{key}: {value}" for key, value in fields.items())]
     lines += keys.splitlines()
     return (end.join(lines) + end + end).encode() + data

@@ -16,6 +16,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from lfusion.biometry import HeadBiometry, measure_head
 from lfusion.image import (
+    Calibration,
     Geometry,
     UltrasoundImage,
     as_ultrasound_image,
@@ -26,7 +27,7 @@ from lfusion.image import (
 from lfusion.image.read import read_frame_count
 from lfusion.predictor import HEAD_LABEL, Predictor
 from lfusion.protocol import InferResult, Latencies
-from lfusion.types import LabelMap, PixelSize, Probabilities
+from lfusion.types import LabelMap, Probabilities
 from monailabel_app.lib.infer.contours import outlines
 from monailabel_app.lib.infer.request import frame_asked, pixel_size_asked
 from monailabel_app.lib.served import ServedModel
@@ -130,12 +131,14 @@ class FrameInfer(InferTask):  # type: ignore[misc]  # MONAI Label has no types
         mask = _write(answers, frames, path, request)
         end = time.perf_counter()
         main, answered = frames[len(frames) // 2], answers[len(answers) // 2]
+        calibration = main.image.calibration(answered.mask)
         fields: dict[str, Any] = {
             "label_names": dict(self.classes(predictor)),
             "scores": {},
             "percentiles": {},
             "biometry": None if answered.biometry is None else answered.biometry.as_dict(),
-            "pixel_size_mm": main.image.pixel_size_mm,
+            "pixel_size_mm": calibration.pixel_size_mm,
+            "calibration_note": calibration.note,
             "checkpoint_id": predictor.checkpoint_id,
             "unlearned": list(predictor.checkpoint.unlearned),
             "maps": {},
@@ -153,18 +156,19 @@ class FrameInfer(InferTask):  # type: ignore[misc]  # MONAI Label has no types
 
 
 def head_biometry(
-    predictor: Predictor, probabilities: Probabilities, pixel_size_mm: PixelSize | None
+    predictor: Predictor, probabilities: Probabilities, calibration: Calibration
 ) -> HeadBiometry | None:
     """The head of a segmentation measured; None where the model segments none.
 
     Args:
         predictor: Of the model.
         probabilities: [classes, height, width].
-        pixel_size_mm: (row, column), None when unknown.
+        calibration: Pixel size, or why there is none.
     """
     if HEAD_LABEL not in predictor.labels:
         return None
-    return measure_head(probabilities[predictor.labels[HEAD_LABEL]], pixel_size_mm)
+    head = probabilities[predictor.labels[HEAD_LABEL]]
+    return measure_head(head, calibration.pixel_size_mm, calibration.note)
 
 
 def as_slice(image: UltrasoundImage) -> UltrasoundImage:

@@ -42,8 +42,9 @@ class _WhatIfInfer(FrameInfer):
         """Answer from one forward pass, which later requests find again."""
         seen = self._remembered.of(predictor, frame.image)
         found, result = self.ask(predictor, seen, frame, request)
-        size = frame.image.pixel_size_mm
-        return Answer(found.mask, head_biometry(predictor, found.probabilities, size), result)
+        calibration = frame.image.calibration(found.mask)
+        head = head_biometry(predictor, found.probabilities, calibration)
+        return Answer(found.mask, head, result)
 
     def ask(
         self, predictor: Predictor, seen: Possibilities, frame: Frame, request: Mapping[str, Any]

@@ -18,8 +18,9 @@ from PIL import Image
 
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask_frames
+from lfusion.image.decode import open_image
 from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
-from lfusion.image.read import open_volume, read_frame_count
+from lfusion.image.read import read_frame_count, read_map
 from lfusion.types import FloatMap, LabelMap
 from napari_lfusion.core.errors import BadAnswerError
 
@@ -96,7 +97,7 @@ def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:
         mask = masks[len(masks) // 2]
         if suffix_of(path) not in VOLUME_SUFFIXES:
             return mask, None
-        with open_volume(path) as parsed:
+        with open_image(path) as parsed:
             return mask, parsed.geometry
 
 
@@ -106,11 +107,8 @@ def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
     Raises:
         BadAnswerError: As `decode_image`; also when it holds NaN or infinity.
     """
-    with _on_disk(file) as path, open_volume(path) as parsed:
-        values = parsed.stored()
-    if len(values) != 1 or not np.isfinite(values).all():
-        raise BadAnswerError(f"expected a map of finite numbers in {file.name}")
-    return np.ascontiguousarray(values[0], np.float32), parsed.geometry
+    with _on_disk(file) as path:
+        return read_map(path)
 
 
 def decode_thumbnail(content: bytes) -> NDArray[np.uint8]:
