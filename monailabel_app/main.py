@@ -227,7 +227,11 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         path = image if image_id is None else store.get_image_uri(image_id)
         if not path:
             raise UnknownNameError(f"there is no image {str(image)[:80]!r} in the datastore")
-        file, result = task({**request, "image": str(path), "image_id": image_id})
+        given = {**request, "image": str(path), "image_id": image_id}
+        if image_id is not None and given.get("pixel_size_mm") is None:
+            size = store.image_metadata(image_id).pixel_size_mm
+            given |= {} if size is None else {"pixel_size_mm": list(size)}
+        file, result = task(given)
         if image_id is not None and request.get("save_label") is True:
             try:
                 store.save_label(image_id, file, tag, {"model": model, "params": result})

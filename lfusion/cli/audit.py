@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from lfusion._optional import require
 from lfusion.cli.console import counting, write_json
 from lfusion.cli.options import CheckpointFile, ClassNames, DataFolder
-from lfusion.cli.stages import named
+from lfusion.cli.stages import named, read_dataset
 
 if TYPE_CHECKING:
     from lfusion.evaluation import AuditReport
@@ -42,10 +42,9 @@ def audit(
     """
     require("torch", extra="torch")
     from lfusion.evaluation import audit as run
-    from lfusion.image import Dataset
     from lfusion.predictor import load
 
-    dataset = named(Dataset.read(data), label)
+    dataset = named(read_dataset(data), label)
     if split is not None:
         dataset = dataset.split(split)
     predictor = load(checkpoint)

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from lfusion._optional import require
 from lfusion.cli.console import counting, write_json
 from lfusion.cli.options import CheckpointFile, DataFolder
+from lfusion.cli.stages import print_notice, read_dataset
 
 if TYPE_CHECKING:
     from lfusion.evaluation import Estimate, EvaluationReport, Figures
@@ -66,11 +67,12 @@ def evaluate(
     require("torch", extra="torch")
     from lfusion.evaluation import Figures, read_foreign
     from lfusion.evaluation import evaluate as run
-    from lfusion.image import Dataset
     from lfusion.predictor import load
 
-    dataset = Dataset.read(data).split(split)
+    dataset = read_dataset(data).split(split)
     foreign = read_foreign(ood or [], split)
+    for other in foreign.values():
+        print_notice(other)
     predictor = load(checkpoint)
     with counting("evaluating") as progress:
         found = run(predictor, dataset, progress, foreign=foreign)

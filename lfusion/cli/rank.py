@@ -13,6 +13,7 @@ from rich.table import Table
 from lfusion._optional import require
 from lfusion.cli.console import BadArgumentError, counting, write_json
 from lfusion.cli.options import CheckpointFile, DataFolder
+from lfusion.cli.stages import read_dataset
 
 if TYPE_CHECKING:
     from lfusion.image import Dataset
@@ -37,12 +38,11 @@ def rank(
     """Order images by how much a label would teach the model, the most useful first."""
     from lfusion.acquisition import STRATEGIES, random_score
     from lfusion.acquisition import rank as order
-    from lfusion.image import Dataset
 
     if strategy not in STRATEGIES:
         known = ", ".join(STRATEGIES)
         raise BadArgumentError(f"expected a strategy among {known}, got {strategy!r}")
-    dataset = Dataset.read(data)
+    dataset = read_dataset(data)
     if split is not None:
         dataset = dataset.split(split)
     key = STRATEGIES[strategy]

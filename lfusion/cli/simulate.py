@@ -12,7 +12,7 @@ from rich.table import Table
 from lfusion._optional import require
 from lfusion.cli.console import progress_bar
 from lfusion.cli.options import ClassNames, DataFolder
-from lfusion.cli.stages import named
+from lfusion.cli.stages import named, read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +46,13 @@ def simulate(
 ) -> None:
     """Play active learning through, and compare strategies by the Dice that their labels buy."""
     require("torch", extra="torch")
-    from lfusion.image import Dataset
     from lfusion.model.input import InputSpec
     from lfusion.simulation import Curves, Plan, prepare
     from lfusion.training import TrainingConfig
 
     plan = Plan(strategy or ("random", "entropy", "epistemic"), range(seeds), start, query, rounds)
-    pool, held_out = (named(Dataset.read(data).split(s), label) for s in (pool_split, test_split))
+    dataset = named(read_dataset(data), label)
+    pool, held_out = (dataset.split(name) for name in (pool_split, test_split))
     plan.check(len(pool.labelled()))
     config = TrainingConfig(
         input=InputSpec(long_side),

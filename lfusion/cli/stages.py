@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ def read_parts(
     """The training and the validation images of all folders together."""
     from lfusion.image import Dataset
 
-    datasets = [named(Dataset.read(root), names) for root in roots]
+    datasets = [named(read_dataset(root), names) for root in roots]
     training = [
         d if split is None and not d.splits else d.split(split or "train") for d in datasets
     ]
@@ -31,11 +32,26 @@ def read_parts(
     return Dataset.join(training), Dataset.join(held_out) if held_out else None
 
 
+def read_dataset(root: Path) -> Dataset:
+    """Read a dataset folder, and name on stderr what was passed over."""
+    from lfusion.image import Dataset
+
+    dataset = Dataset.read(root)
+    print_notice(dataset)
+    return dataset
+
+
+def print_notice(dataset: Dataset) -> None:
+    """Name on stderr what was passed over in the folder of a dataset."""
+    if dataset.notice is not None:
+        typer.echo(f"note: {dataset.root}: {dataset.notice}", err=True)
+
+
 def named(dataset: Dataset, names: Sequence[str] | None) -> Dataset:
     """The dataset with the names of class 1, 2, ...; as it is when none are given."""
     if not names:
         return dataset
-    return replace(dataset, labels={name: n for n, name in enumerate(names, start=1)})
+    return dataset.renamed({name: n for n, name in enumerate(names, start=1)})
 
 
 def show_stages(bar: Progress) -> Callable[[TrainingProgress], None]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from lfusion.errors import DatasetError
 from lfusion.image import Case, Dataset
-from lfusion.image.formats import IMAGE_SUFFIXES
-from lfusion.image.metadata import files_by_id
+from lfusion.image.annotations import image_files, notice
 
 
 def read_foreign(folders: Sequence[Path], split: str) -> dict[str, Dataset]:
@@ -35,9 +34,12 @@ def read_foreign(folders: Sequence[Path], split: str) -> dict[str, Dataset]:
 def _read(folder: Path) -> Dataset:
     if (folder / "images").is_dir():
         return Dataset.read(folder)
-    images = files_by_id(folder, IMAGE_SUFFIXES) if folder.is_dir() else {}
+    images, passed = image_files(folder) if folder.is_dir() else ({}, [])
+    left = notice(passed)
     if not images:
         raise DatasetError(
             f"{folder}: expected a folder of images, or one with a folder images in it, found none"
+            f"{f'; {left}' if left else ''}"
         )
-    return Dataset(tuple(Case(name, path) for name, path in images.items()), root=folder)
+    cases = tuple(Case(name, path) for name, path in images.items())
+    return Dataset(cases, root=folder, notice=left)

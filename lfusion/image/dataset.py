@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lfusion.errors import DatasetError, ImageError
-from lfusion.image.formats import IMAGE_SUFFIXES, MASK_SUFFIXES
+from lfusion.image.annotations import (
+    PassedOver,
+    image_files,
+    is_annotation_folder,
+    is_image,
+    mask_files,
+    notice,
+)
+from lfusion.image.classes import check_class_numbers, unnamed_classes
+from lfusion.image.formats import IMAGE_SUFFIXES
 from lfusion.image.image import UltrasoundImage
-from lfusion.image.metadata import MetaRow, files_by_id, read_labels, read_meta
-from lfusion.image.read import read_image, read_mask, read_size
+from lfusion.image.masks import read_mask_values, read_placed_mask
+from lfusion.image.metadata import MetaRow, match_rows, read_labels, read_meta
+from lfusion.image.read import read_image
 from lfusion.types import LabelMap, PixelSize
 
 
@@ -29,6 +39,7 @@ class Case:
         group: Exam or patient; images of one group belong into one split.
         pixel_size_mm: (row, column) size that wins over the file's own; None when not given.
         meta: The other columns of `meta.csv` as text.
+        labels: Class number by name, for masks that name their segments.
     """
 
     id: str
@@ -38,6 +49,7 @@ class Case:
     group: str | None = None
     pixel_size_mm: PixelSize | None = None
     meta: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, int] = field(default_factory=dict, hash=False, compare=False)
 
     def read(self) -> UltrasoundImage:
         """Read the image.
@@ -51,24 +63,21 @@ class Case:
         return replace(image, pixel_size_mm=self.pixel_size_mm)
 
     def read_mask(self) -> LabelMap:
-        """Read the mask.
+        """Read the mask, laid on the image by geometry; of a cine that of its middle frame.
 
         Returns:
             [height, width] class numbers, of the size of the image.
 
         Raises:
-            ImageError: If a file cannot be read.
-            DatasetError: If there is no mask, or its size is not that of the image.
+            ImageError: If a file cannot be read, or the mask has another size or place than the
+                image.
+            DatasetError: If there is no mask.
         """
         if self.mask_path is None:
             raise DatasetError(f"case {self.id} has no mask; expected one in the folder masks")
-        mask, size = read_mask(self.mask_path), read_size(self.image_path)
-        if mask.shape != size:
-            raise DatasetError(
-                f"the mask {self.mask_path} has size {list(mask.shape)}, its image {list(size)} "
-                "[height, width]; they must be equal: draw the mask on the image as it is stored"
-            )
-        return mask
+        frames = read_placed_mask(self.mask_path, self.image_path, self.labels).frames
+        middle: LabelMap = frames[len(frames) // 2]
+        return middle
 
 
 @dataclass(frozen=True)
@@ -79,11 +88,13 @@ class Dataset:
         cases: The cases; ids are unique. No cases at all is a valid dataset.
         labels: Class numbers by name; background (0) is not named.
         root: The folder it was read from, None when it was put together otherwise.
+        notice: One line on the files of the folder that were passed over, None without any.
     """
 
     cases: tuple[Case, ...]
     labels: dict[str, int] = field(default_factory=dict, hash=False)
     root: Path | None = None
+    notice: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse two cases of one id: scores and masks are stored by it."""
@@ -106,8 +117,9 @@ class Dataset:
         """Read a dataset folder: `images/ID.png`, `masks/ID.png`, `meta.csv`, `labels.json`.
 
         Only `images` is required, and any supported suffix will do. Images that `meta.csv` does
-        not name belong to no split. Without `labels.json` the masks are read once to find their
-        classes, which are then named "class 1", "class 2", ...
+        not name belong to no split. The masks are read once to check their values. Without
+        `labels.json` their classes are named "class 1", "class 2", ..., or as the segments of
+        3D Slicer are.
 
         Args:
             root: The folder.
@@ -116,23 +128,26 @@ class Dataset:
             All cases, sorted by id.
 
         Raises:
-            DatasetError: If the folder does not follow the convention.
+            DatasetError: If the folder does not follow the convention, or a mask cannot be read
+                or holds other values than class numbers.
         """
         root = Path(root)
-        images = _images_of(root)
+        images, passed = _images_of(root)
         masks_folder, meta_path, labels_path = (
             root / name for name in ("masks", "meta.csv", "labels.json")
         )
-        masks = files_by_id(masks_folder, MASK_SUFFIXES) if masks_folder.is_dir() else {}
+        masks, left = mask_files(masks_folder) if masks_folder.is_dir() else ({}, [])
         rows = read_meta(meta_path) if meta_path.exists() else {}
-        _check_known(masks, images, f"{masks_folder} holds a mask")
-        _check_known(rows, images, f"{meta_path} has a row")
+        matched, unknown = match_rows(rows, images, meta_path)
+        _check_known(masks.keys() - images.keys(), f"{masks_folder} holds a mask")
+        _check_known(unknown, f"{meta_path} has a row")
+        given = read_labels(labels_path) if labels_path.exists() else None
+        labels = _checked_labels(masks.values(), given)
         cases = tuple(
-            _to_case(name, path, masks.get(name), rows.get(name, MetaRow()))
+            _to_case(name, path, masks.get(name), matched.get(name, MetaRow()), labels)
             for name, path in images.items()
         )
-        labels = read_labels(labels_path) if labels_path.exists() else _found_labels(cases)
-        return cls(cases, labels, root)
+        return cls(cases, labels, root, notice([*passed, *left, *_passed_over_in(root)]))
 
     @classmethod
     def join(cls, datasets: Sequence[Dataset]) -> Dataset:
@@ -154,6 +169,15 @@ class Dataset:
         if not others:
             return first
         return cls(tuple(case for dataset in datasets for case in dataset), first.labels)
+
+    def renamed(self, labels: Mapping[str, int]) -> Dataset:
+        """The same cases with other names of their classes.
+
+        Args:
+            labels: Class number by name.
+        """
+        cases = tuple(replace(case, labels=dict(labels)) for case in self.cases)
+        return replace(self, cases=cases, labels=dict(labels))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -188,48 +212,83 @@ class Dataset:
         return replace(self, cases=tuple(case for case in self.cases if case.mask_path is None))
 
 
-def _images_of(root: Path) -> dict[str, Path]:
+def _images_of(root: Path) -> tuple[dict[str, Path], list[PassedOver]]:
     folder = root / "images"
     if not folder.is_dir():
         raise DatasetError(
             f"{root}: expected a dataset folder with a folder images in it, found none; "
             "put the images into images/ID.png"
         )
-    images = files_by_id(folder, IMAGE_SUFFIXES)
+    images, passed = image_files(folder)
     if not images:
+        left = notice(passed)
         raise DatasetError(
-            f"{folder}: expected images that end in {', '.join(IMAGE_SUFFIXES)}, found none"
+            f"{folder}: expected images that end in {', '.join(IMAGE_SUFFIXES)}, or DICOM files "
+            f"of any name; found none{f'; {left}' if left else ''}"
         )
-    return images
+    return images, passed
 
 
-def _check_known(names: Mapping[str, object], images: Mapping[str, Path], what: str) -> None:
-    unknown = sorted(set(names) - set(images))
-    if unknown:
-        others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+def _passed_over_in(root: Path) -> Iterator[PassedOver]:
+    """Images and annotations that lie beside the folders images and masks."""
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and path.name != "masks" and is_annotation_folder(path.name):
+            yield PassedOver(f"{path.name}/", "annotations are read from masks/ only")
+        elif path.is_file() and is_image(path):
+            yield PassedOver(path.name, "images are read from images/ only")
+
+
+def _check_known(unknown: Iterable[str], what: str) -> None:
+    names = sorted(unknown)
+    if names:
+        others = f" and {len(names) - 1} others" if len(names) > 1 else ""
         raise DatasetError(
-            f"{what} for {unknown[0]}{others}, which the folder images does not have; "
+            f"{what} for {names[0]}{others}, which the folder images does not have; "
             "add the image, or name both alike"
         )
 
 
-def _to_case(name: str, image_path: Path, mask_path: Path | None, row: MetaRow) -> Case:
-    return Case(name, image_path, mask_path, row.split, row.group, row.pixel_size_mm, row.meta)
+def _to_case(
+    name: str, image: Path, mask: Path | None, row: MetaRow, labels: Mapping[str, int]
+) -> Case:
+    return Case(name, image, mask, row.split, row.group, row.pixel_size_mm, row.meta, labels)
 
 
-def _found_labels(cases: tuple[Case, ...]) -> dict[str, int]:
-    present = np.zeros(256, dtype=np.bool_)
-    for case in cases:
-        if case.mask_path is not None:
+def _checked_labels(masks: Iterable[Path], given: Mapping[str, int] | None) -> dict[str, int]:
+    """Class number by name, after a look at the values of all masks.
+
+    Args:
+        masks: Files.
+        given: From `labels.json`; None without one.
+    """
+    first: dict[int, Path] = {}
+    names: dict[str, int] = {}
+    for mask in masks:
+        try:
+            frames, segments = read_mask_values(mask)
+        except ImageError as error:
+            raise DatasetError(str(error)) from error
+        if segments and given is not None:
+            continue  # laid on the image by the names of its segments
+        found = np.flatnonzero(np.bincount(frames.ravel(), minlength=256)).tolist()
+        if given is not None:
             try:
-                present[np.bincount(read_mask(case.mask_path).ravel(), minlength=256) > 0] = True
-            except ImageError as error:
-                raise DatasetError(str(error)) from error
-    numbers = np.flatnonzero(present)
-    highest = int(numbers.max(initial=0))
-    if highest == 255:
-        raise DatasetError(
-            "expected masks of class numbers 1, 2, ..., got the value 255, which looks like a "
-            "black-and-white picture; replace 255 by the class number, or name it in labels.json"
-        )
-    return {f"class {number}": number for number in range(1, highest + 1)}
+                check_class_numbers(found, given)
+            except DatasetError as error:
+                raise DatasetError(f"{mask}: {error}") from error
+        for segment in segments:
+            if names.setdefault(segment.name, segment.value) != segment.value:
+                raise DatasetError(
+                    f"{mask}: the segment {segment.name!r} has value {segment.value}, in other "
+                    f"masks {names[segment.name]}; name the classes in labels.json"
+                )
+        first = {**dict.fromkeys(found, mask), **first}
+    if given is not None:
+        return dict(given)
+    values = sorted(first)
+    try:
+        highest = unnamed_classes(values)
+    except DatasetError as error:
+        raise DatasetError(f"the masks, such as {first[values[-1]]}: {error}") from error
+    named = {number: name for name, number in names.items()}
+    return {named.get(n, f"class {n}"): n for n in range(1, highest + 1)}

@@ -55,6 +55,8 @@ class QueueItem(Message):
         why: Score and reason; None for `unscored` and `unreadable`.
         note: Reason of a skip, a flag or of being unreadable.
         version: Version of its final label, 0 without one.
+        label_problem: Path below the studies folder of a label file that cannot be used, and the
+            reason; None without one.
     """
 
     id: str
@@ -63,6 +65,7 @@ class QueueItem(Message):
     why: Why | None = None
     note: str | None = None
     version: int = 0
+    label_problem: str | None = None
 
 
 class Queue(Message):

@@ -215,6 +215,7 @@ def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabe
         saved = _saved_at(label)
         if image and saved is not None:
             info = datastore.get_label_info(image_id, tag)
+            known = datastore.image_metadata(image_id)
             labels.append(
                 OrderedLabel(
                     id=image_id,
@@ -223,6 +224,8 @@ def ordered_labels(datastore: Datastore, since: float = 0.0) -> list[OrderedLabe
                     label_info=info.get("label_info"),
                     structures=_structures(info.get(STRUCTURES_KEY)),
                     new=saved >= since,
+                    pixel_size_mm=known.pixel_size_mm,
+                    group=known.group,
                 )
             )
     return labels

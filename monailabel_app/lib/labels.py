@@ -1,7 +1,7 @@
-"""Label files as clients send them, read as class numbers of the model.
+"""The one check that every label passes: uploaded, hand-placed, imported, or learned from.
 
-PNG from a script, `.nii.gz` from 3D Slicer and `.nrrd` all become [H, W] class
-numbers on the grid of the image. A cine is labelled in its middle frame, which is
+PNG from a script, `.nii.gz` or `.seg.nrrd` from 3D Slicer and `.nrrd` all become [H, W] class
+numbers of the model on the grid of the image. A cine is labelled in its middle frame, which is
 the one that stands for it, or by a volume with a slice for each of its frames.
 """
 
@@ -13,54 +13,68 @@ from typing import Any
 
 import numpy as np
 
-from lfusion.image import read_mask_frames
+from lfusion.errors import DatasetError, ImageError
+from lfusion.image.classes import check_class_numbers
+from lfusion.image.formats import MASK_SUFFIXES, suffix_of
+from lfusion.image.masks import read_placed_mask
 from lfusion.types import LabelMap
 from monailabel_app.lib.errors import LabelError
 
+_LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".dcm": "DICOM", ".dicom": "DICOM"}
+"""Formats of images that hold no class numbers."""
 
-def read_label(
-    label: Path, label_info: object, labels: Mapping[str, int], frames: int = 1
-) -> LabelMap:
-    """A stored label in the class numbers of the model; of a cine that of its middle frame.
+
+def read_label(label: Path, image: Path, label_info: object, labels: Mapping[str, int]) -> LabelMap:
+    """A label in the class numbers of the model; of a cine that of its middle frame.
 
     Args, errors: As of `read_label_frames`.
 
     Returns:
         [H, W] class numbers of the model.
     """
-    masks = read_label_frames(label, label_info, labels, frames)
+    masks = read_label_frames(label, image, label_info, labels)
     return masks[len(masks) // 2]
 
 
 def read_label_frames(
-    label: Path, label_info: object, labels: Mapping[str, int], frames: int = 1
+    label: Path, image: Path, label_info: object, labels: Mapping[str, int]
 ) -> tuple[LabelMap, ...]:
-    """A stored label in the class numbers of the model.
+    """A label in the class numbers of the model, laid on its image by geometry.
 
     3D Slicer numbers the segments of a label by their order in `label_info`,
-    whatever class numbers the model has, so named segments are mapped by order.
+    whatever class numbers the model has, so named segments are mapped by order. Segments of a
+    `.seg.nrrd` are mapped by the names in the file.
 
     Args:
         label: The label file.
+        image: The image that it is a label of.
         label_info: `[{"name": ...}, ...]` as saved with the label, or anything
             else when it was saved without names.
         labels: Class number by name of the model.
-        frames: Of the image.
 
     Returns:
         [H, W] class numbers of the model, of each frame or of the middle one alone.
 
     Raises:
-        LabelError: A class number or the name of a drawn segment is unknown to the model, or the
-            label has another number of slices.
-        ImageError: The file cannot be read.
+        LabelError: The file is no label of this image: of another format, size, place, number of
+            slices, or with values or segments that are no classes of the model.
+        ImageError: The image cannot be read.
     """
-    masks = read_mask_frames(label)
-    if len(masks) not in (1, frames):
+    if suffix_of(label) not in MASK_SUFFIXES:
+        kind = _LOSSY.get(suffix_of(label), "this format")
         raise LabelError(
-            f"expected a label of one slice{f', or of {frames} for the frames' * (frames > 1)}; "
-            f"got {len(masks)} slices; save a mask of the image itself"
+            f"expected a label whose name ends in {', '.join(MASK_SUFFIXES)}; {kind} does not "
+            "keep class numbers; save the label as PNG"
         )
+    try:
+        placed = read_placed_mask(label, image, labels)
+    except ImageError as error:
+        if error.path == image:
+            raise
+        raise LabelError(error.reason) from error
+    masks = tuple(placed.frames)
+    if placed.named:
+        return masks
     names = _segment_names(label_info)
     return tuple(_named(mask, names, labels) for mask in masks)
 
@@ -83,13 +97,10 @@ def _named(mask: LabelMap, names: Sequence[str], labels: Mapping[str, int]) -> L
 
 def _checked(mask: LabelMap, labels: Mapping[str, int]) -> LabelMap:
     """The mask, when each of its values is a class of the model."""
-    unknown = set(np.unique(mask).tolist()) - {0, *labels.values()}
-    if unknown:
-        classes = ", ".join(f"{number} ({name})" for name, number in labels.items())
-        raise LabelError(
-            f"expected class numbers 0 (background), {classes}; got {max(unknown)}; save class "
-            "numbers, not grey levels"
-        )
+    try:
+        check_class_numbers(np.unique(mask).tolist(), labels)
+    except DatasetError as error:
+        raise LabelError(str(error)) from error
     return mask
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lfusion.protocol import Lease, Queue, QueueItem, Why
 from monailabel_app.lib.index import Index
+from monailabel_app.lib.index.refusals import label_problems
 from monailabel_app.lib.index.results import RANKED, known_checkpoint
 from monailabel_app.lib.leases import FREE, HELD, Leases, owner_of
 from monailabel_app.lib.why import Order, explain, tally
@@ -145,7 +146,8 @@ class LabellingQueue:
             for part in _parts(order, counts):
                 rest = {**given, "limit": limit - len(rows)}
                 rows += db.execute(f"{_STATES} {part}", rest).fetchall() if rest["limit"] else []
-            items = [_item(db, order, checkpoint, row) for row in rows]
+            problems = label_problems(db, (row["number"] for row in rows))
+            items = [_item(db, order, checkpoint, row, problems.get(row["number"])) for row in rows]
         return Queue(
             strategy=order.strategy,
             checkpoint_id=checkpoint_id,
@@ -235,7 +237,11 @@ def _counts(db: sqlite3.Connection, given: dict[str, Any]) -> dict[str, int]:
 
 
 def _item(
-    db: sqlite3.Connection, order: Order, checkpoint: int | None, row: sqlite3.Row
+    db: sqlite3.Connection,
+    order: Order,
+    checkpoint: int | None,
+    row: sqlite3.Row,
+    problem: str | None,
 ) -> QueueItem:
     """One line of the listing."""
     scored = row["scores"] is not None and row["unreadable"] is None
@@ -246,4 +252,5 @@ def _item(
         why=explain(db, order, checkpoint, row) if scored else None,
         note=row["note"] or row["unreadable"],
         version=row["version"],
+        label_problem=problem,
     )

@@ -27,9 +27,9 @@ from pydantic import BaseModel
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import LFusionError, TrainingError
 from lfusion.image import Case, Dataset, write_mask
-from lfusion.image.read import read_frame_count
 from lfusion.image.write import atomic_path
 from lfusion.training import train
+from lfusion.types import PixelSize
 from monailabel_app.lib.errors import client_message
 from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.modes import MODES
@@ -61,6 +61,8 @@ class OrderedLabel(BaseModel):
         structures: Class number by name of what could be drawn when it was saved; None when that
             is not known.
         new: Whether the served checkpoint has not learned from it.
+        pixel_size_mm: (row, column) from `meta.csv`, which wins over the file's own; None without.
+        group: Exam or patient from `meta.csv`; None without.
     """
 
     id: str
@@ -69,6 +71,13 @@ class OrderedLabel(BaseModel):
     label_info: Any = None
     structures: dict[str, int] | None = None
     new: bool = True
+    pixel_size_mm: PixelSize | None = None
+    group: str | None = None
+
+    @property
+    def user_path(self) -> str:
+        """The label file as its user finds it, below the studies folder."""
+        return "/".join(self.label.parts[-3:])
 
 
 class TrainingOrder(BaseModel):
@@ -136,11 +145,12 @@ def _train(order: TrainingOrder, served: ServedModel, progress: ProgressWriter) 
         cases, skipped = collect_cases(order.labels, start.labels, folder)
         progress.change(images=[case.id for case in cases], skipped=skipped)
         if not cases:
+            first = next(iter(skipped.values()), "none")
             raise TrainingError(
                 f"expected at least one final label to learn from; got {len(skipped)} that "
-                "cannot be used; save a label first"
+                f"cannot be used ({first}); save a label first"
             )
-        held_out = [case for case in cases if _is_held_out(case.id, order.val_split)]
+        held_out = [case for case in cases if _is_held_out(case.group or case.id, order.val_split)]
         if len(held_out) == len(cases):
             held_out = []
         learned = [case for case in cases if case not in held_out]
@@ -181,18 +191,16 @@ def collect_cases(
     cases: list[Case] = []
     skipped: dict[str, str] = {}
     for number, label in enumerate(ordered):
-        case = Case(id=label.id, image_path=label.image, mask_path=folder / f"{number:06}.png")
+        written = folder / f"{number:06}.png"
         try:
-            frames = read_frame_count(label.image)
             names = label.label_info or as_label_info(label.structures or {})
-            mask = read_label(label.label, names, labels, frames)
-            write_mask(folder / f"{number:06}.png", mask)
-            case.read_mask()
+            write_mask(written, read_label(label.label, label.image, names, labels))
         except LFusionError as error:
-            logger.warning("the label of image %s is not used: %s", label.id, error)
-            skipped[label.id] = client_message(error)
+            skipped[label.id] = f"{label.user_path}: {client_message(error)}"
+            logger.warning("the label %s is left out", skipped[label.id])
         else:
-            cases.append(case)
+            size, group = label.pixel_size_mm, label.group
+            cases.append(Case(label.id, label.image, written, group=group, pixel_size_mm=size))
     return cases, skipped
 
 
@@ -200,9 +208,9 @@ def _dataset(cases: list[Case], labels: Mapping[str, int]) -> Dataset:
     return Dataset(cases=tuple(cases), labels=dict(labels), root=None)
 
 
-def _is_held_out(image_id: str, share: float) -> bool:
-    """Whether an image is for validation: by its id alone, so that it never changes sides."""
-    draw = int.from_bytes(sha256(image_id.encode("utf-8", "surrogateescape")).digest()[:4], "big")
+def _is_held_out(name: str, share: float) -> bool:
+    """Whether an exam or image is for validation: by its name, so that it never changes sides."""
+    draw = int.from_bytes(sha256(name.encode("utf-8", "surrogateescape")).digest()[:4], "big")
     return draw < share * 2**32
 
 

@@ -104,7 +104,8 @@ def _row(item: QueueItem, me: str) -> QListWidgetItem:
     made = QListWidgetItem(QIcon(_pixmap(np.zeros((54, 72), np.uint8))), text)
     made.setData(Qt.ItemDataRole.UserRole, item.id)
     parts = [] if item.why is None else [f"{k}: {v:.4g}" for k, v in item.why.parts.items()]
-    made.setToolTip("\n".join(parts) or text)
+    problem = f"label not used: {item.label_problem}" if item.label_problem else ""
+    made.setToolTip("\n".join(part for part in ("\n".join(parts) or text, problem) if part))
     if item.state not in ("open", "unscored"):
         made.setForeground(QColor("#8a8f98"))
     return made

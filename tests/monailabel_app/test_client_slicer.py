@@ -182,7 +182,7 @@ def test_a_cine_is_saved_as_a_volume_of_all_frames_or_as_one(
     stored = client.download_label("cine", "final")
     np.testing.assert_array_equal(on_image(stored, path), drawn)
     # Learned from, and compared, is the frame that stands for the cine.
-    np.testing.assert_array_equal(read_label(Path(stored), None, {"fetal head": 1}, 3), drawn[1])
+    np.testing.assert_array_equal(read_label(Path(stored), path, None, {"fetal head": 1}), drawn[1])
     assert save(drawn[1:2]).is_success
     refused = save(drawn[:2])
     assert (refused.status_code, refused.json()["code"]) == (400, "bad_label")

@@ -103,9 +103,11 @@ class TestLabels:
         # 3D Slicer writes 1, 2, ... in the order of its list, whatever `idx` says.
         label = tmp_path / "label.nii.gz"
         write_mask(label, np.array([[0, 1], [2, 1]], np.uint8))
+        image = tmp_path / "image.png"
+        write_mask(image, np.zeros((2, 2), np.uint8))
         info = [{"name": "symphysis", "idx": 7}, {"name": "head", "idx": 3}]
-        assert read_label(label, info, LABELS).tolist() == [[0, 2], [1, 2]]
-        assert read_label(label, None, LABELS).tolist() == [[0, 1], [2, 1]]
+        assert read_label(label, image, info, LABELS).tolist() == [[0, 2], [1, 2]]
+        assert read_label(label, image, None, LABELS).tolist() == [[0, 1], [2, 1]]
 
 
 class TestImages:

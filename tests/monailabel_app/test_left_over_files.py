@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from lfusion.image.metadata import MetaRow
 from monailabel_app.lib.infer import UncertaintyInfer, answer
 from monailabel_app.lib.served import ServedModel
 
@@ -45,7 +46,9 @@ def test_when_it_cannot_be_stored(model: UncertaintyInfer, heads: Path, temporar
     from monailabel_app.main import LFusionApp
 
     image = str(heads / "images" / "head00.png")
-    store = SimpleNamespace(get_image_uri=lambda _: image, save_label=fails)
+    store = SimpleNamespace(
+        get_image_uri=lambda _: image, image_metadata=lambda _: MetaRow(), save_label=fails
+    )
     app = SimpleNamespace(_infers={"lfusion": model})
     request = {"model": "lfusion", "image": "head00", "save_label": True}
     with pytest.raises(OSError, match="No space"):

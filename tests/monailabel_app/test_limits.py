@@ -28,7 +28,7 @@ from pydicom.uid import (
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lfusion.errors import ImageError
+from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import write_mask
 from lfusion.image.decode import open_image
 from monailabel_app.lib.limits import (
@@ -115,7 +115,7 @@ class TestPixels:
             {".png": png, ".bmp": bmp, ".nrrd": nrrd, ".mha": mha}[suffix](file, EDGE)
         tracemalloc.start()
         try:
-            with pytest.raises(ImageError, match=r"limit|holds"):
+            with pytest.raises(ImageError, match=r"limit|holds|cut off"):
                 decode(file)
             assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
         finally:
@@ -123,10 +123,10 @@ class TestPixels:
 
     def test_a_dicom_header_of_gigabytes(self, tmp_path: Path) -> None:
         dicom(tmp_path / "frame.dcm", 60_000, 60_000)
-        with pytest.raises(ImageError, match="3600000000 bytes of pixel data, the file holds"):
+        with pytest.raises(TooLargeError, match="3600000000 bytes, the limit"):
             decode(tmp_path / "frame.dcm")
         dicom(tmp_path / "cine.dcm", 1000, 1000, frames=1001)
-        with pytest.raises(ImageError, match="1001 frames in 1001000000 bytes"):
+        with pytest.raises(TooLargeError, match="1001 x 1000 x 1000"):
             decode(tmp_path / "cine.dcm")
 
     def test_a_deflated_dicom_is_inflated_within_limits(self, tmp_path: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lfusion.errors import ImageError, LFusionError
 from lfusion.protocol import INFO_KEY, MAP_TAGS
 from monailabel_app.lib.datastore.folder import digest_of
 from monailabel_app.lib.datastore.journal import Entry, ImageEntry, ImageInfo, LabelEntry
 from monailabel_app.lib.datastore.ledger import Ledger, number_of
 from monailabel_app.lib.datastore.scan import find_image
 from monailabel_app.lib.errors import InvalidNameError
+from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.names import check_image_id, check_tag
 
 logger = logging.getLogger(__name__)
@@ -36,14 +39,18 @@ class _StockIndex(BaseModel):
     objects: dict[str, _Object] = {}
 
 
-def import_stock_index(ledger: Ledger) -> None:
+def import_stock_index(ledger: Ledger, labels: Callable[[], Mapping[str, int]]) -> None:
     """Take over ids, infos and authors from `datastore_v2.json`, if there is one and we did not.
 
     The file stays as it is. One that cannot be read is reported: images and labels are then found
     by looking through the folder, without what was stored about them.
 
+    A label that does not pass the check of an uploaded one is left out; looking through the
+    folder then notes it as refused.
+
     Args:
         ledger: Of the studies.
+        labels: Gives the class number by name of the served model.
     """
     file = ledger.folder.root / STOCK_INDEX
     with ledger.index.read() as db:
@@ -56,7 +63,9 @@ def import_stock_index(ledger: Ledger) -> None:
         logger.warning("%s cannot be read; going by the files of the folder alone", STOCK_INDEX)
         stock = _StockIndex()
     with ledger.writing() as db:
-        entries = [entry for item in stock.objects.items() for entry in _entries(ledger, db, item)]
+        entries = [
+            entry for item in stock.objects.items() for entry in _entries(ledger, db, item, labels)
+        ]
         named = {entry.image for entry in entries if isinstance(entry, ImageEntry)}
         bare = {i for (i,) in db.execute("SELECT id FROM images WHERE info = '{}'").fetchall()}
         entries += [
@@ -70,7 +79,12 @@ def import_stock_index(ledger: Ledger) -> None:
     logger.info("took over %d images from %s", len(stock.objects), STOCK_INDEX)
 
 
-def _entries(ledger: Ledger, db: sqlite3.Connection, item: tuple[str, _Object]) -> Iterator[Entry]:
+def _entries(
+    ledger: Ledger,
+    db: sqlite3.Connection,
+    item: tuple[str, _Object],
+    labels: Callable[[], Mapping[str, int]],
+) -> Iterator[Entry]:
     """An image and its labels, when it is there and neither its id nor its file is known."""
     image_id, found = item
     path = f"{image_id}{found.image.ext}"
@@ -82,7 +96,7 @@ def _entries(ledger: Ledger, db: sqlite3.Connection, item: tuple[str, _Object]) 
         return
     if db.execute("SELECT 1 FROM images WHERE path = ?", (path,)).fetchone() is None:
         yield ImageEntry(image=image_id, path=path)
-        yield from _labels(ledger, image_id, found.labels)
+        yield from _labels(ledger, image_id, ledger.folder.image(path), found.labels, labels)
 
 
 def _kept_info(found: _Object) -> dict[str, Any]:
@@ -91,9 +105,15 @@ def _kept_info(found: _Object) -> dict[str, Any]:
     return {key: info[key] for key in info if key not in (INFO_KEY, "name")}
 
 
-def _labels(ledger: Ledger, image_id: str, labels: Mapping[str, _File]) -> Iterator[Entry]:
-    """The labels of an image whose files are there."""
-    for tag, label in labels.items():
+def _labels(
+    ledger: Ledger,
+    image_id: str,
+    image: Path,
+    found_labels: Mapping[str, _File],
+    labels: Callable[[], Mapping[str, int]],
+) -> Iterator[Entry]:
+    """The labels of an image whose files are there and can be used."""
+    for tag, label in found_labels.items():
         name = f"{image_id}{label.ext}"
         try:
             found = ledger.folder.found_label(check_tag(tag), name)
@@ -101,13 +121,20 @@ def _labels(ledger: Ledger, image_id: str, labels: Mapping[str, _File]) -> Itera
             continue
         if found is None or tag in MAP_TAGS:
             continue
+        file = ledger.folder.label(tag, name)
+        try:
+            read_label(file, image, label.info.get("label_info"), labels())
+        except LFusionError as error:
+            reason = error.reason if isinstance(error, ImageError) else str(error)
+            logger.warning("the label labels/%s/%s is not taken over: %s", tag, name, reason)
+            continue
         info = {key: value for key, value in label.info.items() if key not in ("name", "ts")}
         yield LabelEntry(
             image=image_id,
             tag=tag,
             version=1,
             suffix=label.ext,
-            sha256=digest_of(ledger.folder.label(tag, name)),
+            sha256=digest_of(file),
             time=float(label.info.get("ts", found.mtime_ns / 1e9)),
             author=label.info.get("user"),
             client_id=label.info.get("client_id"),

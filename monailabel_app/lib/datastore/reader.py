@@ -8,6 +8,7 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 
+from lfusion.image.metadata import MetaRow
 from monailabel_app.lib.datastore.folder import StudiesFolder
 from monailabel_app.lib.datastore.ledger import current_label
 from monailabel_app.lib.datastore.listing import (
@@ -18,6 +19,7 @@ from monailabel_app.lib.datastore.listing import (
     labelled_pairs,
     tallies,
 )
+from monailabel_app.lib.datastore.metadata import StudiesMetadata
 from monailabel_app.lib.errors import InvalidNameError, RequestError, UnknownNameError
 from monailabel_app.lib.index import Index
 
@@ -33,6 +35,7 @@ class StudiesReader(Datastore):  # type: ignore[misc]  # MONAI Label has no type
     def __init__(self, folder: StudiesFolder, index: Index) -> None:
         self.folder = folder
         self.index = index
+        self.metadata = StudiesMetadata(folder.root)
 
     def image_path(self, image_id: str) -> Path:
         """The file of an image.
@@ -51,6 +54,12 @@ class StudiesReader(Datastore):  # type: ignore[misc]  # MONAI Label has no type
         if row is None:
             raise UnknownNameError(f"there is no image {image_id[:80]!r} in the datastore")
         return self.folder.image(row["path"])
+
+    def image_metadata(self, image_id: str) -> MetaRow:
+        """What `meta.csv` says about an image; an empty row where it says nothing."""
+        with self.index.read() as db:
+            row = image_row(db, image_id)
+        return MetaRow() if row is None else self.metadata.row(row["path"])
 
     # What follows is MONAI Label's interface; see its `Datastore` for each.
 
@@ -105,10 +114,19 @@ class StudiesReader(Datastore):  # type: ignore[misc]  # MONAI Label has no type
         return "" if row is None else str(self.folder.label(tag, row["file"]))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What clients stored with an image, its score, and its path."""
+        """What clients stored with an image and `meta.csv` says of it, its score, and its path."""
         with self.index.read() as db:
             row = image_row(db, image_id)
-            return {} if row is None else image_info(db, self.folder, row)
+            if row is None:
+                return {}
+            info = image_info(db, self.folder, row)
+        known = self.metadata.row(row["path"])
+        given = {
+            "pixel_size_mm": known.pixel_size_mm and list(known.pixel_size_mm),
+            "group": known.group,
+            "split": known.split,
+        }
+        return {**{key: value for key, value in given.items() if value is not None}, **info}
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         """What clients stored with a label."""

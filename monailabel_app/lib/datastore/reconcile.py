@@ -3,6 +3,9 @@
 Somebody copies images into the folder, exchanges one, deletes one, or puts a label where
 MONAI Label users put it: all that is looked at file by file, inside a transaction, so that a file
 that changes while the folder is being listed is not mistaken for another.
+
+A label that somebody put there passes the same check as an uploaded one. A file that does not is
+left as it is and noted as refused: its image is not labelled by it, and the queue says why.
 """
 
 from __future__ import annotations
@@ -12,12 +15,15 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from lfusion.errors import ImageError, LFusionError
+from lfusion.image.annotations import PassedOver, notice
+from lfusion.image.formats import IMAGE_SUFFIXES, MASK_SUFFIXES, stem_of, suffix_of
 from lfusion.protocol import MAP_TAGS
 from monailabel_app.lib.datastore.folder import StudiesFolder, digest_of
 from monailabel_app.lib.datastore.journal import (
@@ -34,8 +40,16 @@ from monailabel_app.lib.datastore.ledger import (
     number_of,
     put_label,
 )
-from monailabel_app.lib.datastore.scan import FoundFile, find_image, find_images, image_id_for
+from monailabel_app.lib.datastore.scan import (
+    LABELS_FOLDER,
+    FoundFile,
+    find_image,
+    find_images,
+    image_id_for,
+)
+from monailabel_app.lib.index.refusals import drop_refusal, is_refused, put_refusal, refused_files
 from monailabel_app.lib.index.results import note_changed
+from monailabel_app.lib.labels import read_label
 
 logger = logging.getLogger(__name__)
 
@@ -47,25 +61,50 @@ ImagePath = str
 LabelFile = tuple[str, str]
 """Tag and file name."""
 
+_LABEL_SUFFIXES = {*IMAGE_SUFFIXES, *MASK_SUFFIXES}
+"""Of files that somebody can take for a label; others in the folder of a tag are ignored."""
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """The outcome of the check of one label file.
+
+    Attributes:
+        basis: Label file, image file and classes that were compared.
+        reason: Why the file cannot be used; None when it can.
+    """
+
+    basis: tuple[object, ...]
+    reason: str | None
+
 
 class Reconciler:
     """Looks at files and records what is new.
 
     Args:
         ledger: Of the studies.
+        labels: Gives the class number by name of the served model.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, labels: Callable[[], Mapping[str, int]]) -> None:
         self._ledger = ledger
         self._folder = ledger.folder
+        self._labels = labels
+        self._checked: dict[LabelFile, _Checked] = {}
+        self._told: str | None = None
 
     def look_through(self) -> None:
         """Look at every file that is not as the index knows it."""
         started = time.monotonic()
-        images = self._differing_images()
+        passed: list[PassedOver] = []
+        images = self._differing_images(passed)
         self._record(images, [])
-        labels = self._differing_labels()  # a label of an image that is new, too
+        labels = self._differing_labels(passed)  # a label of an image that is new, too
         self._record([], labels)
+        told = notice(passed)
+        if told != self._told:
+            self._told = told
+            logger.info("%s", told or "no file is left out any more")
         if images or labels:
             logger.info(
                 "looked at %d image files and %d label files that were not as known, in %.1f s",
@@ -81,10 +120,13 @@ class Reconciler:
             images: Paths below the studies folder.
             labels: Tag and name in its folder.
         """
-        with self._ledger.index.read() as db:  # most are labels and maps that we wrote ourselves
-            differing = [(tag, name) for tag, name in labels if self._differs(db, tag, name)]
         found = [(path, find_image(self._folder.root, path)) for path in images]
-        self._record(found, differing)
+        self._record(found, [])
+        with self._ledger.index.read() as db:  # most are labels and maps that we wrote ourselves
+            # A label that did not fit its image may fit another one under the same name.
+            looked_at = {*labels, *self._labels_beside(db, found)}
+            differing = [item for item in sorted(looked_at) if self._differs(db, *item)]
+        self._record([], differing)
 
     def _record(
         self, images: list[tuple[ImagePath, FoundFile | None]], labels: list[LabelFile]
@@ -103,13 +145,17 @@ class Reconciler:
                 if contents:
                     self._ledger.carry_out(db, *contents)
         for files in _batches(labels):
+            for tag, name in files:  # before the transaction: others wait for that
+                self._check(tag, name)
             with self._ledger.writing() as db:
                 seen = [entry for tag, name in files for entry in self._label(db, tag, name)]
                 if seen:
                     self._ledger.carry_out(db, *seen)
 
-    def _differing_images(self) -> list[tuple[ImagePath, FoundFile | None]]:
-        """Images that are new, changed, or (None) no longer there."""
+    def _differing_images(
+        self, passed: list[PassedOver]
+    ) -> list[tuple[ImagePath, FoundFile | None]]:
+        """Images that are new, changed, or (None) no longer there; adds what was passed over."""
         with self._ledger.index.read() as db:
             # Labels of older programs do not say which content of the image they belong to.
             rows = db.execute(
@@ -122,25 +168,56 @@ class Reconciler:
             }
         differing: list[tuple[ImagePath, FoundFile | None]] = [
             (found.path, found)
-            for found in find_images(self._folder.root)
+            for found in find_images(self._folder.root, passed.append)
             if known.pop(found.path, None) != (found.size, found.mtime_ns)
         ]
         return differing + [(path, None) for path in sorted(known)]
 
-    def _differing_labels(self) -> list[LabelFile]:
+    def _differing_labels(self, passed: list[PassedOver]) -> list[LabelFile]:
         """The same of labels, without files that belong to no image."""
         with self._ledger.index.read() as db:
-            rows = db.execute("SELECT tag, file, size, mtime_ns FROM labels")
+            rows = db.execute("SELECT tag, file, size, mtime_ns FROM labels").fetchall()
             known = {(tag, file): (size, mtime_ns) for tag, file, size, mtime_ns in rows}
-            images = {image_id for (image_id,) in db.execute("SELECT id FROM images")}
-        differing: list[LabelFile] = []
-        for tag in self._folder.tags():
-            for found in _label_files(self._folder, tag):
-                if known.pop((tag, found.path), None) != (found.size, found.mtime_ns):
-                    differing.append((tag, found.path))
-        return [(tag, name) for tag, name in differing if stem_of(Path(name)) in images] + list(
-            known
-        )
+            images = {image_id for (image_id,) in db.execute("SELECT id FROM images").fetchall()}
+            differing: list[LabelFile] = []
+            for tag in self._folder.tags():
+                gone = set(refused_files(db, tag))
+                for found in _label_files(self._folder, tag):
+                    item = (tag, found.path)
+                    gone.discard(_user_path(*item))
+                    same = known.pop(item, None) == (found.size, found.mtime_ns)
+                    if stem_of(Path(found.path)) not in images:
+                        reason = "a label of no image"
+                        passed.append(PassedOver(_user_path(*item), reason))
+                    elif self._is_news(db, item, same=same):
+                        differing.append(item)
+                inside = f"{LABELS_FOLDER}/{tag}/"
+                differing += [
+                    (tag, file.removeprefix(inside)) for file in gone if file.startswith(inside)
+                ]
+        return differing + list(known)
+
+    def _is_news(self, db: sqlite3.Connection, item: LabelFile, *, same: bool) -> bool:
+        """Whether a label file must be looked at: it, its image or the classes changed."""
+        if is_refused(db, item[0], _user_path(*item)):
+            checked = self._checked.get(item)
+            return same or checked is None or checked.basis != self._basis(db, *item)
+        return not same
+
+    def _labels_beside(
+        self, db: sqlite3.Connection, images: list[tuple[ImagePath, FoundFile | None]]
+    ) -> Iterator[LabelFile]:
+        """The label files that images have, by their names."""
+        tags = [tag for tag in self._folder.tags() if tag not in MAP_TAGS]
+        for path, found in images:
+            row = db.execute("SELECT id FROM images WHERE path = ?", (path,)).fetchone()
+            if row is None or found is None:
+                continue
+            for tag in tags:
+                for suffix in _LABEL_SUFFIXES:
+                    name = f"{row['id']}{suffix}"
+                    if self._folder.found_label(tag, name) is not None:
+                        yield tag, name
 
     def _new(
         self, db: sqlite3.Connection, item: tuple[ImagePath, FoundFile | None], names: _NewNames
@@ -195,6 +272,8 @@ class Reconciler:
 
     def _differs(self, db: sqlite3.Connection, tag: str, name: str) -> bool:
         """Whether a label file is not as the index knows it."""
+        if is_refused(db, tag, _user_path(tag, name)):
+            return True
         found = self._folder.found_label(tag, name)
         row = current_label(db, stem_of(Path(name)), tag)
         known = None if row is None else (row["file"], row["size"], row["mtime_ns"])
@@ -209,13 +288,94 @@ class Reconciler:
         found = self._folder.found_label(tag, name)
         row = current_label(db, image_id, tag)
         other = row is not None and row["file"] != name
+        known = None if row is None else (row["file"], row["size"], row["mtime_ns"])
         if found is None:
+            drop_refusal(db, tag, _user_path(tag, name))
             if row is not None and not other:
                 logger.info("label file %s/%s is gone; its versions are kept", tag, name)
                 yield LabelRemoved(image=image_id, tag=tag)
+        elif known == (name, found.size, found.mtime_ns):
+            drop_refusal(db, tag, _user_path(tag, name))  # saved since in place of the refused file
         elif row is None or not other or found.mtime_ns > row["mtime_ns"]:
             # Of two files for one image, the younger is the label.
-            yield from self._adopted(db, (number, image_id), tag, found)
+            if self._accepted(db, number, tag, found):
+                yield from self._adopted(db, (number, image_id), tag, found)
+            elif row is not None and not other:
+                yield LabelRemoved(image=image_id, tag=tag)
+
+    def _accepted(self, db: sqlite3.Connection, number: int, tag: str, found: FoundFile) -> bool:
+        """Whether a label file can be used; notes it as refused when it cannot.
+
+        While its image is not there, it can neither be used nor refused.
+        """
+        file = _user_path(tag, found.path)
+        if tag in MAP_TAGS:
+            return True
+        checked = self._check(tag, found.path, db)
+        if checked is None:
+            return False
+        if checked.reason is None:
+            drop_refusal(db, tag, file)
+            return True
+        stamp = (found.size, found.mtime_ns)
+        if put_refusal(db, tag, file, number, stamp, checked.reason):
+            logger.warning("the label file %s is not used: %s", file, checked.reason)
+        return False
+
+    def _check(
+        self, tag: str, name: str, transaction: sqlite3.Connection | None = None
+    ) -> _Checked | None:
+        """Check a label file as an uploaded one; once while nothing changes that it depends on.
+
+        Args:
+            tag: Of the label.
+            name: Of the file.
+            transaction: To read from; None for one of its own.
+
+        Returns:
+            None when the file, or its image, is not there.
+        """
+        if transaction is None:
+            with self._ledger.index.read() as db:
+                return self._check(tag, name, db)
+        basis = None if tag in MAP_TAGS else self._basis(transaction, tag, name)
+        if basis is None:
+            return None
+        checked = self._checked.get((tag, name))
+        if checked is None or checked.basis != basis:
+            checked = _Checked(basis, self._reason(transaction, tag, name, str(basis[0])))
+            self._checked[tag, name] = checked
+        return checked
+
+    def _basis(self, db: sqlite3.Connection, tag: str, name: str) -> tuple[object, ...] | None:
+        """What the check of a label file depends on: image, label and classes."""
+        found = self._folder.found_label(tag, name)
+        image = db.execute(
+            "SELECT path FROM images WHERE id = ? AND present", (stem_of(Path(name)),)
+        ).fetchone()
+        source = None if image is None else find_image(self._folder.root, image["path"])
+        if found is None or source is None:
+            return None
+        return (source.path, source, found, tuple(self._labels().items()))
+
+    def _reason(self, db: sqlite3.Connection, tag: str, name: str, image: str) -> str | None:
+        """Why a label file cannot be used; None when it can."""
+        file = self._folder.label(tag, name)
+        rows = db.execute(
+            "SELECT versions.sha256 FROM versions JOIN images ON image = number "
+            "WHERE id = ? AND tag = ? AND coalesce(image_sha256 = content, TRUE)",
+            (stem_of(Path(name)), tag),
+        ).fetchall()
+        try:
+            # A version of this image that was acknowledged comes back as it was.
+            if rows and digest_of(file) in {digest for (digest,) in rows}:
+                return None
+            read_label(file, self._folder.image(image), None, self._labels())
+        except ImageError as error:
+            return f"its image cannot be read: {error.reason}"
+        except (LFusionError, OSError) as error:
+            return str(error)
+        return None
 
     def _adopted(
         self, db: sqlite3.Connection, image: tuple[int, str], tag: str, found: FoundFile
@@ -266,10 +426,15 @@ def _label_files(folder: StudiesFolder, tag: str) -> Iterator[FoundFile]:
     """The files in the folder of a tag that have the suffix of a label."""
     with os.scandir(folder.labels(tag)) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and suffix_of(Path(entry.name)) in IMAGE_SUFFIXES:
+            if not entry.name.startswith(".") and suffix_of(Path(entry.name)) in _LABEL_SUFFIXES:
                 found = folder.found_label(tag, entry.name)
                 if found is not None:
                     yield found
+
+
+def _user_path(tag: str, name: str) -> str:
+    """A label file as its user finds it, below the studies folder."""
+    return f"{LABELS_FOLDER}/{tag}/{name}"
 
 
 def _fields(row: sqlite3.Row) -> dict[str, Any]:

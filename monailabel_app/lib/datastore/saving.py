@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfusion.image.read import read_frame_count, read_size
 from lfusion.protocol import LabelVersion, SavedLabel, Submission
 from monailabel_app.lib.datastore.folder import StagedFile, digest_of
 from monailabel_app.lib.datastore.journal import LabelEntry
 from monailabel_app.lib.datastore.ledger import FINAL, Ledger, current_label, number_of, put_label
 from monailabel_app.lib.datastore.scan import find_image
-from monailabel_app.lib.errors import LabelError, UnknownNameError, storage_error
+from monailabel_app.lib.errors import UnknownNameError, storage_error
 from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.names import STRUCTURES_KEY, check_tag
 
@@ -74,7 +73,7 @@ class LabelSaver:
             ).fetchone()
         if row is None:
             raise UnknownNameError(f"there is no image {image_id[:80]!r} in the datastore")
-        self._check(source, self._folder.image(row["path"]), submission)
+        read_label(source, self._folder.image(row["path"]), submission.label_info, self._labels())
         try:
             staged = self._folder.stage(source)
             try:
@@ -143,18 +142,6 @@ class LabelSaver:
                 "lists them"
             )
         return file
-
-    def _check(self, label: Path, image: Path, submission: Submission) -> None:
-        """Refuse a label that could not be learned from."""
-        frames = read_frame_count(image)
-        mask = read_label(label, submission.label_info, self._labels(), frames)
-        expected = read_size(image)
-        if mask.shape != expected:
-            raise LabelError(
-                f"expected a label of the image's size, {expected[0]} x {expected[1]} pixels "
-                f"(height x width); got {mask.shape[0]} x {mask.shape[1]}; save the label on the "
-                "image's own grid"
-            )
 
     def _put(
         self,

@@ -4,9 +4,7 @@ An image is a file of a format that we read, in the folder or below it, unless
 
 * it or a folder above it is hidden (its name begins with a dot), or it is in `labels/` of the
   studies folder, where MONAI Label keeps labels;
-* a folder above it is called mask, label, annotation, segmentation or gt (or the plural);
-* its name is or ends in _mask, _label, _annotation, _segmentation, _seg or _gt (or the plural; also
-  with a hyphen), which leaves out HC18's `*_Annotation.png`;
+* a folder above it or its own name is that of annotations, see `lfusion.image.annotations`;
 * it is a link to something outside the studies folder, or its name is no valid Unicode.
 
 Its id is MONAI Label's: the file name without suffix. A file below a subfolder gets
@@ -20,22 +18,31 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from lfusion.image.annotations import (
+    PassedOver,
+    is_annotation_file,
+    is_annotation_folder,
+    is_image,
+    may_be_image,
+)
+from lfusion.image.formats import suffix_of
 from monailabel_app.lib.errors import InvalidNameError
 from monailabel_app.lib.names import check_image_id
 
 logger = logging.getLogger(__name__)
 
 LABELS_FOLDER = "labels"
+MASKS_FOLDER = "masks"
+_LABEL_FOLDERS = (LABELS_FOLDER, MASKS_FOLDER)
+"""Of the studies folder, which are looked through for labels."""
 
-_WORDS = "(mask|label|annotation|segmentation|gt)s?"
-_ANNOTATION_FILE = re.compile(rf"(^|.*[_-])({_WORDS}|seg)", re.IGNORECASE)
-_ANNOTATION_FOLDER = re.compile(_WORDS, re.IGNORECASE)
+Report = Callable[[PassedOver], None]
+"""Hears of each file and folder that is passed over."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +60,17 @@ class FoundFile:
     mtime_ns: int
 
 
-def find_images(root: Path) -> Iterator[FoundFile]:
+def find_images(root: Path, report: Report = lambda _: None) -> Iterator[FoundFile]:
     """All images of a studies folder, by the rules above.
 
     Args:
         root: The folder, resolved.
+        report: Hears of annotations beside images, and of folders of annotations.
 
     Yields:
         Images, folder by folder in the order of their names.
     """
-    yield from _find(root, "")
+    yield from _find(root, "", report)
 
 
 def find_image(root: Path, path: str) -> FoundFile | None:
@@ -82,23 +90,18 @@ def find_image(root: Path, path: str) -> FoundFile | None:
     file = root / path
     if not is_image_name(name) or any((root / part).is_symlink() for part in above[1:]):
         return None
-    return found_file(root, file, path)
+    found = found_file(root, file, path)
+    return found if found is not None and is_image(file) else None
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is an image, by its suffix and the rule for annotations.
+    """Whether a file of this name can be an image; without a known suffix its content decides.
 
     Example:
         >>> is_image_name("010_HC.PNG"), is_image_name("010_HC_Annotation.png")
         (True, False)
     """
-    path = Path(name)
-    return (
-        not name.startswith(".")
-        and _is_text(name)
-        and suffix_of(path) in IMAGE_SUFFIXES
-        and _ANNOTATION_FILE.fullmatch(stem_of(path)) is None
-    )
+    return may_be_image(name) and _is_text(name)
 
 
 def found_file(root: Path, file: Path, path: str) -> FoundFile | None:
@@ -154,7 +157,7 @@ def _may_enter(parent: str, name: str) -> bool:
     """Whether a folder may hold images."""
     if name.startswith(".") or (not parent and name == LABELS_FOLDER):
         return False
-    return _is_text(name) and _ANNOTATION_FOLDER.fullmatch(name) is None
+    return _is_text(name) and not is_annotation_folder(name)
 
 
 def _is_text(name: str) -> bool:
@@ -162,7 +165,7 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _find(root: Path, parent: str) -> Iterator[FoundFile]:
+def _find(root: Path, parent: str, report: Report) -> Iterator[FoundFile]:
     """Images in one folder, then those below it."""
     try:
         with os.scandir(root / parent) as entries:
@@ -176,16 +179,20 @@ def _find(root: Path, parent: str) -> Iterator[FoundFile]:
         if entry.is_dir(follow_symlinks=False):
             if _may_enter(parent, entry.name):
                 folders.append(path)
-        elif is_image_name(entry.name):
-            if entry.is_symlink():
-                found = found_file(root, Path(entry.path), path)
-                if found is not None:
-                    yield found
-            elif entry.is_file(follow_symlinks=False):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                yield FoundFile(path, status.st_size, status.st_mtime_ns)
+            elif is_annotation_folder(entry.name) and path not in _LABEL_FOLDERS:
+                report(PassedOver(f"{path}/", "a folder of annotations"))
+        elif not is_image_name(entry.name):
+            if is_annotation_file(entry.name) and not entry.name.startswith("."):
+                report(PassedOver(path, "an annotation by its name"))
+        elif entry.is_symlink():
+            found = found_file(root, Path(entry.path), path)
+            if found is not None and is_image(Path(entry.path)):
+                yield found
+        elif entry.is_file(follow_symlinks=False) and is_image(Path(entry.path)):
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield FoundFile(path, status.st_size, status.st_mtime_ns)
     for folder in folders:
-        yield from _find(root, folder)
+        yield from _find(root, folder, report)

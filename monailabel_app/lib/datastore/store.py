@@ -63,19 +63,19 @@ class StudiesDatastore(StudiesReader):
         super().__init__(folder, recovered_index(folder.state / "index.sqlite"))
         self.ledger = Ledger(self.folder, self.index)
         self.saver = LabelSaver(self.ledger, labels)
-        self._reconciler = Reconciler(self.ledger)
+        self._reconciler = Reconciler(self.ledger, labels)
         self._watch: FolderWatch | None = None
         if read_only:
             return
         self.ledger.recover()
         self.folder.clean()
-        import_stock_index(self.ledger)
+        import_stock_index(self.ledger, labels)
         self.refresh()
-        import_masks(self.ledger, self.saver)
+        self._look_beside()
         status = self.status()
         logger.info("%d images, %d of them labelled", status["total"], status["completed"])
         if auto_reload:
-            self._watch = FolderWatch(self.folder.root, self._reconciler)
+            self._watch = FolderWatch(self.folder.root, self._reconciler, self._look_beside)
 
     # The methods are those of MONAI Label's `Datastore`, but `close` and `set_aside`.
 
@@ -278,6 +278,11 @@ class StudiesDatastore(StudiesReader):
                 image=image_id, aside=aside, note=reason, client_id=client_id, author=author
             )
             self.ledger.carry_out(db, entry)
+
+    def _look_beside(self) -> None:
+        """Look at `meta.csv` and at masks that are not taken over yet."""
+        self.metadata.refresh()
+        import_masks(self.ledger, self.saver)
 
     def take_back(
         self,

@@ -6,13 +6,15 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from monailabel_app.lib.datastore.metadata import META_FILE
 from monailabel_app.lib.datastore.reconcile import ImagePath, LabelFile, Reconciler
-from monailabel_app.lib.datastore.scan import LABELS_FOLDER, is_image_name
+from monailabel_app.lib.datastore.scan import LABELS_FOLDER, MASKS_FOLDER, is_image_name
 from monailabel_app.lib.names import is_tag
 
 logger = logging.getLogger(__name__)
@@ -33,11 +35,14 @@ class FolderWatch(FileSystemEventHandler):
     Args:
         root: The studies folder.
         reconciler: Looks at files.
+        look_beside: Looks at `meta.csv` and the folder masks.
     """
 
-    def __init__(self, root: Path, reconciler: Reconciler) -> None:
+    def __init__(self, root: Path, reconciler: Reconciler, look_beside: Callable[[], None]) -> None:
         self._root = root
         self._reconciler = reconciler
+        self._look_beside = look_beside
+        self._beside = False
         self._lock = threading.Lock()
         self._images: set[ImagePath] = set()
         self._labels: set[LabelFile] = set()
@@ -83,6 +88,8 @@ class FolderWatch(FileSystemEventHandler):
             elif parts[0] == LABELS_FOLDER:
                 if len(parts) == 3 and is_tag(parts[1]):
                     self._labels.add((parts[1], parts[2]))
+            elif parts[0] == MASKS_FOLDER or parts == (META_FILE,):
+                self._beside = True
             elif is_image_name(parts[-1]):
                 self._images.add("/".join(parts))
             else:
@@ -100,14 +107,18 @@ class FolderWatch(FileSystemEventHandler):
                 self._changed.clear()
                 images, labels = sorted(self._images), sorted(self._labels)
                 # Our own saves are events as well: silence is nothing to wait for.
+                beside = self._beside or bool(images)
                 everything = self._everything or time.monotonic() >= due
                 self._images, self._labels, self._everything = set(), set(), False
+                self._beside = False
             try:
                 if everything:
                     self._reconciler.look_through()
                     due = time.monotonic() + _LOOK_THROUGH_SECONDS
                 else:
                     self._reconciler.look_at(images, labels)
+                if everything or beside:
+                    self._look_beside()
             except Exception:  # the watch must go on, whatever one look ran into
                 logger.exception("looking at changed files failed; it is done again later")
                 due = time.monotonic() + _RETRY_SECONDS

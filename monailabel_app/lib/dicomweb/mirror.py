@@ -210,7 +210,7 @@ class DicomWebMirror:
         info = self._local.get_label_info(image_id, FINAL)
         header = dcmread(image, stop_before_pixels=True)
         frames = int(header.get("NumberOfFrames") or 1)
-        masks = read_label_frames(label, info.get("label_info"), labels, frames)
+        masks = read_label_frames(label, image, info.get("label_info"), labels)
         # A flat label of a cine is of the frame that clients read by default.
         first = 0 if len(masks) > 1 else frames // 2
         for number, mask in enumerate(masks, first):

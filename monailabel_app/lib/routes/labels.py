@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
+from PIL import Image
 from pydantic import ValidationError
 
 from lfusion.protocol import MAP_TAGS, LabelVersion, SavedLabel, Submission
 from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.routes.common import (
     Admin,
     Annotator,
@@ -24,6 +28,8 @@ from monailabel_app.lib.routes.common import (
 )
 
 router = APIRouter(tags=["Datastore"])
+
+_ON_IMAGE = {"content-disposition": 'attachment; filename="label.png"'}
 
 
 @router.put("/datastore/label")
@@ -54,8 +60,16 @@ def save_label(
 
 
 @router.get("/datastore/label")
-def download_label(user: AnyUser, label: str, tag: str, version: int | None = None) -> FileResponse:
-    """The file of a label or map; of a final label also an older version."""
+def download_label(
+    user: AnyUser, label: str, tag: str, version: int | None = None, on_image: bool = False
+) -> Response:
+    """The file of a label or map; of a final label also an older version.
+
+    With `on_image` a label comes as PNG in class numbers of the model, on the pixels of its image,
+    of a cine its middle frame: whatever format, orientation and order of segments was saved.
+    """
+    if on_image and tag not in MAP_TAGS and version is None:
+        return Response(_on_image(label, tag), media_type="image/png", headers=_ON_IMAGE)
     if version is None:
         return file_answer(_label_file(label, tag))
     if tag != DefaultLabelTag.FINAL:
@@ -106,6 +120,16 @@ def label_versions(user: AnyUser, image: str) -> list[LabelVersion]:
     """The versions of the final label of an image, the oldest first."""
     versions: list[LabelVersion] = app_instance().datastore().saver.versions(image)
     return versions
+
+
+def _on_image(image_id: str, tag: str) -> bytes:
+    """A label as PNG on the pixels of its image."""
+    store, file = app_instance().datastore(), Path(_label_file(image_id, tag))
+    info = store.get_label_info(image_id, tag).get("label_info")
+    mask = read_label(file, store.image_path(image_id), info, app_instance().served.labels())
+    content = BytesIO()
+    Image.fromarray(mask).save(content, "PNG")
+    return content.getvalue()
 
 
 def _label_file(image_id: str, tag: str) -> str:

@@ -62,13 +62,14 @@ def infer(
 
 
 def stored_file(transport: Transport, image_id: str, tag: str) -> httpx.Response:
-    """The file that the datastore keeps under a tag: a label or a map.
+    """The file that the datastore keeps under a tag: a label on the pixels of its image, or a map.
 
     Raises:
         UnknownIdError: There is none.
         BackendError: See `Transport.ask`.
     """
-    return transport.ask("GET", "/datastore/label", params={"label": image_id, "tag": tag})
+    query = {"label": image_id, "tag": tag, "on_image": "true"}
+    return transport.ask("GET", "/datastore/label", params=query)
 
 
 def _maps(
