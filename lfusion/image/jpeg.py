@@ -220,18 +220,20 @@ class _Precision:
     """Lowest bit of every coefficient that the scans have given so far."""
 
     def __init__(self) -> None:
-        self.missing: dict[int, list[int | None]] = {}
+        self._lowest: dict[int, list[int | None]] = {}
 
     def add(self, components: bytes, first: int, last: int, low: int) -> None:
-        """Record the coefficients of one scan."""
+        """Record the coefficients of one scan, which must be new ones or finer."""
         for component in components:
-            known = self.missing.setdefault(component, [None] * _COEFFICIENTS)
+            known = self._lowest.setdefault(component, [None] * _COEFFICIENTS)
+            if any(before is not None and before <= low for before in known[first : last + 1]):
+                raise ImageError(f"the JPEG stream holds a part of the picture twice; {_DAMAGED}")
             known[first : last + 1] = [low] * (last + 1 - first)
 
     def check(self, stream: JpegStream) -> None:
         """Refuse a picture that decodes to a blurred one, for its last scans are missing."""
         for component in stream.components:
-            known = self.missing.get(component, [None])
+            known = self._lowest.get(component, [None])
             if any(low != 0 for low in known):
                 raise ImageError(
                     f"the JPEG stream lacks scans: a part of the picture is not stored; {_DAMAGED}"

@@ -272,7 +272,7 @@ class TiffImage(ParsedImage):
         self.layout = PixelLayout(1, height, width, samples.channels, samples.dtype)
         self.geometry = Geometry.grid()
         self.lossless = samples.compression != _JPEG
-        self.significant_bits = samples.bits if samples.bits % 8 else None
+        self.significant_bits = samples.bits if 8 < samples.bits < 16 else None
 
     def stored(self) -> NDArray[Any]:
         """See `ParsedImage.stored`; one channel, in WhiteIsZero files too as it is stored."""
@@ -360,9 +360,15 @@ class TiffImage(ParsedImage):
         form = self._format
         tables = self._page.content(_JPEG_TABLES, _TABLE_BYTES)
         stream: JpegStream = parse_jpeg_stream(content, tables)
+        if stream.progressive:
+            raise ImageError(
+                "the file has progressive JPEG data, which TIFF does not allow; save it with LZW "
+                "compression"
+            )
         size = (stream.height, stream.width, len(stream.components))
         expected = (height, self._segments.width, form.segment_channels)
-        if size[0] < expected[0] or size[1:] != expected[1:]:
+        # The last strip may be padded to the height of the others.
+        if not height <= stream.height <= self._segments.height or size[1:] != expected[1:]:
             raise ImageError(
                 f"the header promises {expected[0]} x {expected[1]} pixels of {expected[2]} "
                 f"channels in {name}, its JPEG stream holds {size[0]} x {size[1]} of {size[2]}; "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lfusion.errors import ImageError, TooLargeError
-from lfusion.image import read_image
+from lfusion.image import jpeg, read_image
 from lfusion.image.pictures import parse_picture
 
 if TYPE_CHECKING:
@@ -131,10 +131,11 @@ def test_a_premature_end_is_refused_even_with_an_end_mark(
 ) -> None:
     content = _jpeg(colours, progressive=progressive)
     first = content.index(b"\xff\xda") + 14
-    for length in range(first, len(content) - 2):
-        for end in (b"", b"\xff\xd9"):
+    end = len(content) - 2
+    for length in (*range(first, end - 8, 7), *range(end - 8, end)):
+        for mark in (b"", b"\xff\xd9"):
             with pytest.raises(ImageError, match="copy it again from its source"):
-                shown(content[:length] + end)
+                shown(content[:length] + mark)
 
 
 def test_a_progressive_picture_without_its_last_scans_is_refused(
@@ -148,12 +149,21 @@ def test_a_progressive_picture_without_its_last_scans_is_refused(
             shown(content[:start] + b"\xff\xd9")
 
 
-def test_hundreds_of_scans_are_refused(colours: NDArray[np.uint8]) -> None:
-    content = _jpeg(colours, progressive=True)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_scan_that_comes_again_is_refused(colours: NDArray[np.uint8], progressive: bool) -> None:
+    content = _jpeg(colours, progressive=progressive)
     last = content.rindex(b"\xff\xda")
     many = content[:-2] + content[last:-2] * 500 + b"\xff\xd9"
-    with pytest.raises(TooLargeError, match="more than 100 scans"):
+    with pytest.raises(ImageError, match="a part of the picture twice"):
         shown(many)
+
+
+def test_the_number_of_scans_is_limited(
+    colours: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jpeg, "MAX_SCANS", 5)
+    with pytest.raises(TooLargeError, match="more than 5 scans"):
+        shown(_jpeg(colours, progressive=True))
 
 
 def test_a_size_beyond_the_limit_is_refused_before_decoding(colours: NDArray[np.uint8]) -> None:

@@ -272,12 +272,22 @@ def test_jpeg_in_tiff_is_shown_and_is_no_mask() -> None:
     np.testing.assert_array_equal(shown(grey), tifffile.imread(io.BytesIO(grey)))
 
 
+def test_progressive_jpeg_in_tiff_is_refused() -> None:
+    file = io.BytesIO()
+    Image.fromarray(_noise("u1", (16, 16))).save(file, "JPEG", progressive=True)
+    with pytest.raises(ImageError, match="progressive JPEG data"):
+        shown(page(16, 16, 8, file.getvalue(), t259=(3, [7])))
+
+
 def test_jpeg_in_tiff_of_another_size_than_its_strip() -> None:
     content = tiff(_noise("u1", (16, 16)), compression="jpeg")
     start = content.index(b"\xff\xc0") + 5
-    changed = content[:start] + struct.pack(">HH", 8, 16) + content[start + 4 :]
-    with pytest.raises(ImageError, match="promises 16 x 16 pixels of 1 channels in strip 1 of 1"):
-        shown(changed)
+    for size in ((8, 16), (24, 16), (16, 8)):
+        changed = content[:start] + struct.pack(">HH", *size) + content[start + 4 :]
+        with pytest.raises(
+            ImageError, match="promises 16 x 16 pixels of 1 channels in strip 1 of 1"
+        ):
+            shown(changed)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,10 @@ def test_the_slices_of_a_mask_are_the_frames_of_a_cine(
         (np.array([[0, 13107, 65535]], np.uint16), [[0, 0.2, 1]]),
         (np.array([[-100, 0, 100]], np.int16), [[0, 0.5, 1]]),
         (np.array([[0, 0.25, 0.5]], np.float32), [[0, 0.25, 0.5]]),
-        (np.array([[0, 50, 200]], np.float64), [[0, 0.25, 1]]),
-        (np.array([[7, 7, 7]], np.int32), [[0, 0, 0]]),
+        (np.array([[0, 50.5, 202]], np.float64), [[0, 0.25, 1]]),
+        (np.array([[0, 51, 204]], np.float64), [[0, 0.2, 0.8]]),
+        (np.array([[51, 51, 51]], np.int32), [[0.2, 0.2, 0.2]]),
+        (np.array([[-7, -7, -7]], np.int32), [[0, 0, 0]]),
     ],
 )
 def test_scaling_by_type(tmp_path: Path, values: NDArray[Any], expected: list[list[float]]) -> None:
