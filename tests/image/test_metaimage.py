@@ -297,3 +297,11 @@ def test_header_without_end() -> None:
         parse_metaimage(MemoryFile(b"NDims = 2\n" + b"Comment = x\n"))
     with pytest.raises(ImageError, match="ends with a line ElementDataFile"):
         parse_metaimage(MemoryFile(b"Comment = " + b"x" * 2**21))
+
+
+def test_mhd_pair_case() -> None:
+    path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "mhd_pair" / "st" / "pair.mhd"
+    if not path.is_file():
+        pytest.skip("../shared/cases is not on this machine")
+    with pytest.raises(ImageError, match=r"pixels lie in another file.*save it as \.mha"):
+        read_image(path)
