@@ -159,7 +159,8 @@ class _Fields:
     def floats(self, key: str, count: int) -> tuple[float, ...] | None:
         if not self.text(key):
             return None
-        return tuple(map(float, self._numbers(key, count, None, re.compile(r"[+-]?[\d.eE+-]+"))))
+        pattern = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+        return tuple(map(float, self._numbers(key, count, None, pattern)))
 
     def _numbers(
         self, key: str, count: int, default: tuple[int, ...] | None, pattern: re.Pattern[str]
@@ -247,22 +248,22 @@ def _dtype(fields: _Fields, *, text: bool) -> np.dtype[Any]:
 def _place(fields: _Fields, dimensions: int) -> tuple[Geometry, float | None]:
     """Give the place in space and the unit of its spacing in mm, None when unknown.
 
-    MetaIO takes the first of each list that is given. Zero spacing counts as absent.
+    MetaIO takes the first of each list that is given. A spacing of zero counts as absent.
     """
     kept = min(dimensions, 3)
     spacing = _first(fields, ("ElementSpacing", "ElementSize"), dimensions)
-    if spacing is not None and not any(spacing):
-        spacing = None
+    spacing = spacing or (0.0,) * dimensions
+    physical = all(spacing[:2])
     origin = _first(fields, ("Origin", "Offset", "Position"), dimensions) or (0.0,) * dimensions
     matrix = _first(fields, ("TransformMatrix", "Rotation", "Orientation"), dimensions**2)
     axes = np.eye(dimensions) if matrix is None else np.reshape(matrix, (dimensions, dimensions))
     geometry = make_geometry(
-        (spacing or (1.0,) * dimensions)[:kept],
+        tuple(size or 1.0 for size in spacing[:kept]),
         origin[:kept],
         tuple(tuple(axis[:kept].tolist()) for axis in axes[:kept]),
-        physical=spacing is not None,
+        physical=physical,
     )
-    if spacing is None:
+    if not physical:
         return geometry, None
     unit = fields.text("DistanceUnits").strip('"').lower()
     return geometry, LENGTH_UNITS_MM.get(unit) if unit and unit != "?" else 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -66,6 +66,14 @@ _DOMAIN_KINDS = frozenset(("", "???", "none", "domain", "space", "time"))
 _COLOURS = frozenset(
     ("rgb-color", "3-color", "rgba-color", "4-color", "vector", "3-vector", "4-vector")
 )
+_OTHER_KINDS = frozenset(
+    (
+        "list", "point", "covariant-vector", "normal", "complex", "2-vector", "hsv-color",
+        "xyz-color", "3-gradient", "3-normal", "quaternion", "2d-symmetric-matrix",
+        "2d-masked-symmetric-matrix", "2d-matrix", "2d-masked-matrix", "3d-symmetric-matrix",
+        "3d-masked-symmetric-matrix", "3d-matrix", "3d-masked-matrix",
+    )
+)  # fmt: skip
 _STUBS = frozenset(("stub", "scalar"))
 _SPACES = {
     "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
@@ -289,11 +297,15 @@ class _Header:
         words = self.per_axis(field, dimensions)
         return None if words is None else [_number(field, word) for word in words]
 
+    def spacings(self, dimensions: int) -> list[float]:
+        """Give the spacing of each axis, NaN where it is absent or zero."""
+        given = self.numbers("spacings", dimensions) or [math.nan] * dimensions
+        return [size or math.nan for size in given]
+
     def vectors(self, field: str) -> list[tuple[float, ...] | None]:
         """Give vectors such as (1,0,0), or none."""
         text = self.fields.get(field, "")
-        pattern = r"\s*(?:none|\([^()]*\))\s*"
-        if not re.fullmatch(f"(?:{pattern})*", text, re.IGNORECASE):
+        if not re.fullmatch(r"(?:(?:none|\([^()]*\))\s*)*", text, re.IGNORECASE):
             raise _wrong(field, text, "vectors such as (1,0,0)")
         return [
             tuple(_number(field, part.strip()) for part in word[1:-1].split(","))
@@ -374,6 +386,9 @@ def _find_axes(header: _Header) -> _Axes:
         raise ImageError(f"the header gives {dimensions} dimensions, an image has 2 or 3")
     sizes = _sizes(header, dimensions)
     kinds = [kind.casefold() for kind in header.per_axis("kinds", dimensions) or [""] * dimensions]
+    known = _DOMAIN_KINDS | _COLOURS | _OTHER_KINDS | _STUBS
+    if not known.issuperset(kinds):
+        raise _wrong("kinds", header.fields["kinds"], "kinds of axes of NRRD")
     directions = header.vectors("space directions") or [()] * dimensions
     if len(directions) != dimensions:
         raise _wrong("space directions", header.fields["space directions"], f"{dimensions} vectors")
@@ -471,59 +486,65 @@ def _place(header: _Header, axes: _Axes) -> tuple[Geometry, float | None]:
         if "space directions" in header.fields or "space origin" in header.fields:
             raise ImageError("the header gives directions without a space; export the file again")
         return _place_by_axes(header, axes, dimensions)
-    if space and space not in _SPACES:
+    named = next((name for name in _SPACES if space in (name, f"{name}t", f"{name}-time")), "")
+    if space and not named:
         raise _wrong("space", space, ", ".join(_SPACES))
-    rank = 3 if space else header.count("space dimension", least=1, default=0)
-    if rank not in (2, 3) or (space and header.count("space dimension", least=0, default=3) != 3):
+    given = 3 + (named != space)
+    rank = header.count("space dimension", least=1, default=given)
+    if rank not in (2, 3, 4) or (space and rank != given):
         raise _wrong("space dimension", header.fields.get("space dimension", ""), "2 or 3")
-    if "spacings" in header.fields and any(
+    if any(
         not math.isnan(value)
-        for number, value in enumerate(header.numbers("spacings", dimensions) or [])
+        for number, value in enumerate(header.spacings(dimensions))
         if number in axes.domain
     ):
         raise ImageError(
             "the header gives spacings and a space, which contradict each other; "
             "export the file again"
         )
-    signs = np.array(_SPACES.get(space, (1, 1, 1))[:rank], float)
-    return _place_in_space(header, axes, rank, signs)
+    return _place_in_space(header, axes, rank, np.array(_SPACES.get(named, (1, 1, 1)), float))
 
 
 def _place_in_space(
     header: _Header, axes: _Axes, rank: int, signs: NDArray[np.float64]
 ) -> tuple[Geometry, float | None]:
+    """Place an image by its vectors; of a space with time, by their first three numbers."""
+    kept = min(rank, 3)
+    signs = signs[:kept]
     given = header.vectors("space directions") or [None] * len(axes.sizes)
     spacing: list[float] = []
     directions: list[NDArray[np.float64]] = []
     known = [False] * len(axes.domain)
     for place, number in enumerate(axes.domain):
         vector = given[number]
-        if vector is None or not any(map(math.isfinite, vector)):
+        if vector is None or not any(vector) or not any(map(math.isfinite, vector)):
             spacing.append(1.0)
-            directions.append(np.eye(rank)[min(place, rank - 1)])
+            directions.append(np.eye(kept)[min(place, kept - 1)])
             continue
         if len(vector) != rank:
             raise _wrong("space directions", str(vector), f"vectors of {rank} numbers")
-        length = math.hypot(*vector)
+        length = math.hypot(*vector[:kept])
+        if not length:
+            raise _wrong("space directions", str(vector), "axes of space before those of time")
         spacing.append(length)
-        directions.append(np.array(vector) * signs / (length or 1.0))
+        directions.append(np.array(vector[:kept]) * signs / length)
         known[place] = True
-    if len(directions) == 2 and rank == 3:  # a plane in space is a volume of one slice
+    if len(directions) == 2 and kept == 3:  # a plane in space is a volume of one slice
         spacing.append(1.0)
         directions.append(np.cross(directions[0], directions[1]))
-    if len(directions) == 3 and rank == 2:
+    if len(directions) == 3 and kept == 2:
         directions = [*(np.append(axis, 0.0) for axis in directions[:2]), np.array([0.0, 0.0, 1.0])]
     origin = header.vectors("space origin")
     start = origin[0] if origin else None
     if start is not None and len(start) != rank:
         raise _wrong("space origin", str(start), f"one vector of {rank} numbers")
     if start is None or not all(map(math.isfinite, start)):
-        start = (0.0,) * rank
-    placed = (np.array(start) * signs + 0.0).tolist()
+        start = (0.0,) * kept
+    placed = (np.array(start[:kept]) * signs + 0.0).tolist()
     physical = known[0] and known[1]
     geometry = make_geometry(
         tuple(spacing),
-        tuple(placed + [0.0] * (len(spacing) - rank)),
+        tuple(placed + [0.0] * (len(spacing) - kept)),
         tuple(tuple(axis.tolist()) for axis in directions),
         physical=physical,
     )
@@ -533,7 +554,7 @@ def _place_in_space(
 
 def _place_by_axes(header: _Header, axes: _Axes, dimensions: int) -> tuple[Geometry, float | None]:
     """Place an image that has spacings and axis mins instead of a space."""
-    spacings = header.numbers("spacings", dimensions) or [math.nan] * dimensions
+    spacings = header.spacings(dimensions)
     mins = header.numbers("axis mins", dimensions) or [math.nan] * dimensions
     maxs = header.numbers("axis maxs", dimensions) or [math.nan] * dimensions
     centers = header.per_axis("centers", dimensions) or ["cell"] * dimensions
@@ -616,8 +637,10 @@ def _number(field: str, word: str) -> float:
         raise _wrong(field, word, "numbers") from error
 
 
-def _quoted(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _quoted(names: Iterable[str]) -> str:
+    """Name at most the first ten, which are enough to find the others."""
+    first = [f"'{name[:60]}'" for name in names]
+    return ", ".join(first[:10]) + (", ..." if len(first) > 10 else "")
 
 
 def _wrong(field: str, found: str, expected: str) -> ImageError:

@@ -69,19 +69,21 @@ def plane_size(sizes: tuple[int, ...]) -> tuple[int, int, int]:
     """Bring the sizes of a header to (frames, height, width).
 
     Args:
-        sizes: From the fastest axis (width) on; axes after the third hold one element each.
+        sizes: From the fastest axis (width) on. Of the axes after the second, which are slices or
+            points in time, one may hold several elements.
 
     Raises:
-        ImageError: There are fewer than two axes, or more than three that hold anything.
+        ImageError: There are fewer than two axes, or more than three that hold several elements.
     """
     if len(sizes) < 2:
         raise ImageError(f"the header gives {len(sizes)} dimensions, an image has 2 or 3")
-    if any(size != 1 for size in sizes[3:]):
+    several = [size for size in sizes[2:] if size != 1]
+    if len(several) > 1:
         raise ImageError(
             f"the image has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); expected at "
             "most 3; export the volume you need"
         )
-    return (sizes[2] if len(sizes) > 2 else 1, sizes[1], sizes[0])
+    return (several[0] if several else 1, sizes[1], sizes[0])
 
 
 def make_geometry(
@@ -94,8 +96,8 @@ def make_geometry(
     """Make a geometry in the convention of ITK.
 
     Args:
-        spacing: Distance of neighbours along each axis; a negative one turns its axis around, as
-            in ITK.
+        spacing: Distance of neighbours along each axis, not zero; a negative one turns its axis
+            around, as in ITK.
         origin: Centre of the first pixel, LPS.
         axes: Direction of each axis, LPS.
         physical: Whether the spacing is in mm.
@@ -104,13 +106,11 @@ def make_geometry(
         The geometry, of as many dimensions.
 
     Raises:
-        ImageError: A number is not finite, a spacing is zero, or the axes do not span the space.
+        ImageError: A number is not finite or too large, or the axes do not span the space.
     """
     numbers = (*spacing, *origin, *(part for axis in axes for part in axis))
     if not all(map(math.isfinite, numbers)):
         raise ImageError("the header places the image at NaN or infinity; export the file again")
-    if 0 in spacing:
-        raise ImageError("the header gives a spacing of 0; export the file again")
     if max(map(abs, numbers)) > _FARTHEST or min(map(abs, spacing)) < 1 / _FARTHEST:
         raise ImageError(
             f"the header gives spacing {spacing} and origin {origin}, which no image has; "

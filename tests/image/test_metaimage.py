@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ _DATA = bytes((1, 20, 3, 40, 5, 60))
 _VALUES = [[[1, 20, 3], [40, 5, 60]]]
 
 
-def _stored(content: bytes) -> list[list[list[float]]]:
+def _stored(content: bytes) -> Any:
     return parse_metaimage(MemoryFile(content)).stored().tolist()
 
 
@@ -169,7 +169,7 @@ def test_line_ends_and_spelling_of_local(end: str, value: str) -> None:
     [
         ({"ObjectType": "Tube"}, "ObjectType"),
         ({"NDims": "1", "DimSize": "6"}, "dimensions"),
-        ({"NDims": "4", "DimSize": "3 1 1 2"}, "4 dimensions"),
+        ({"NDims": "4", "DimSize": "3 1 2 2"}, "4 dimensions"),
         ({"DimSize": "3"}, "DimSize.*expected 2 numbers"),
         ({"DimSize": "3 2 1"}, "DimSize.*expected 2 numbers"),
         ({"DimSize": "3 0"}, "size 1 x 0 x 3"),
@@ -177,7 +177,8 @@ def test_line_ends_and_spelling_of_local(end: str, value: str) -> None:
         ({"DimSize": "3 2.5"}, "DimSize"),
         ({"ElementType": "MET_STRING"}, "ElementType"),
         ({"ElementType": "MET_OTHER"}, "ElementType"),
-        ({"ElementSpacing": "0 2"}, "spacing of 0"),
+        ({"ElementSpacing": "1-2 2"}, "ElementSpacing"),
+        ({"ElementSpacing": "1e12 1"}, "which no image has"),
         ({"ElementSpacing": "nan 2"}, "ElementSpacing"),
         ({"ElementSpacing": "3"}, "ElementSpacing"),
         ({"ElementSpacing": "1e999 1"}, "NaN or infinity"),
@@ -230,8 +231,12 @@ def test_spacing_is_not_made_up() -> None:
     unknown = parse_metaimage(MemoryFile(metaimage({}, _DATA)))
     assert unknown.pixel_size_mm is None
     assert not unknown.geometry.physical
-    zero = parse_metaimage(MemoryFile(metaimage({"ElementSpacing": "0 0"}, _DATA)))
-    assert zero.pixel_size_mm is None
+    for spacing in ("0 0", "0 2"):
+        zero = parse_metaimage(MemoryFile(metaimage({"ElementSpacing": spacing}, _DATA)))
+        assert zero.pixel_size_mm is None
+        assert not zero.geometry.physical
+    deep = {"NDims": "3", "DimSize": "3 2 1", "ElementSpacing": "1 2 0"}
+    assert parse_metaimage(MemoryFile(metaimage(deep, _DATA))).pixel_size_mm == (2.0, 1.0)
     known = parse_metaimage(MemoryFile(metaimage({"ElementSpacing": "1 2"}, _DATA)))
     assert known.pixel_size_mm == (2.0, 1.0)
     assert known.geometry.physical
@@ -292,3 +297,11 @@ def test_header_without_end() -> None:
         parse_metaimage(MemoryFile(b"NDims = 2\n" + b"Comment = x\n"))
     with pytest.raises(ImageError, match="ends with a line ElementDataFile"):
         parse_metaimage(MemoryFile(b"Comment = " + b"x" * 2**21))
+
+
+def test_mhd_pair_case() -> None:
+    path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "mhd_pair" / "st" / "pair.mhd"
+    if not path.is_file():
+        pytest.skip("../shared/cases is not on this machine")
+    with pytest.raises(ImageError, match=r"pixels lie in another file.*save it as \.mha"):
+        read_image(path)

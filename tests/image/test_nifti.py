@@ -231,8 +231,8 @@ def test_what_follows_the_pixels_is_ignored() -> None:
         ({"rank": 0}, "0 dimensions"),
         ({"rank": 8}, "8 dimensions"),
         ({"rank": 1, "dim1": 6}, "1 dimensions"),
-        ({"values": np.zeros((2, 1, 2, 3), np.uint8)}, "4 dimensions"),
-        ({"values": np.zeros((3, 1, 1, 2, 3), np.uint8)}, "5 dimensions"),
+        ({"values": np.zeros((2, 2, 2, 3), np.uint8)}, "4 dimensions"),
+        ({"values": np.zeros((3, 1, 2, 2, 3), np.uint8)}, "5 dimensions"),
         ({"dim1": -3}, "size"),
         ({"datatype": 0, "bitpix": 0}, "unknown type"),
         ({"datatype": 1, "bitpix": 1}, "single bits"),
@@ -300,7 +300,7 @@ def test_other_files() -> None:
     for content in (b"", b"\x1f\x8b", b"x" * 600, gzip.compress(b"text"), _file()[:347]):
         with pytest.raises(ImageError, match="header of 348 or 540 bytes"):
             _parse(content)
-    content = bytearray(_file())
-    content[344:348] = b"abcd"
+    named_otherwise = bytearray(_file())
+    named_otherwise[344:348] = b"abcd"
     with pytest.raises(ImageError, match=r"n\+1 or n\+2"):
-        _parse(bytes(content))
+        _parse(bytes(named_otherwise))

@@ -95,6 +95,17 @@ def test_a_plane_in_space_is_a_volume_of_one_slice() -> None:
     assert np.reshape(geometry.direction, (3, 3)).T.tolist() == [[0, 0, 1], [0, -1, 0], [1, 0, 0]]
 
 
+def test_time_is_no_direction() -> None:
+    header = {"dimension": "4", "sizes": "3 1 1 2", "kinds": "space space space time"}
+    header |= {"space directions": "(2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,5)"}
+    header |= {"space origin": "(1,2,3,4)"}
+    for space in ("right-anterior-superior-time", "RAST"):
+        parsed = _parse(nrrd(header | {"space": space}, _DATA))
+        assert parsed.stored().tolist() == [[[1, 20, 3]], [[40, 5, 60]]]
+        assert parsed.geometry.spacing == (2, 3, 4)
+        assert parsed.geometry.origin == (-1, -2, 3)
+
+
 _CODES = {
     "i1": ["signed char", "int8", "int8_t"],
     "u1": ["uchar", "unsigned char", "uint8", "uint8_t"],
@@ -119,7 +130,9 @@ _CODES = {
 )
 @pytest.mark.parametrize("order", ["little", "big"])
 def test_types_and_byte_orders(tmp_path: Path, name: str, code: str, order: str) -> None:
-    values = np.array([1, 20, 3, 40, 5, 60], np.dtype(code).newbyteorder(order))
+    values = np.array(
+        [1, 20, 3, 40, 5, 60], np.dtype(code).newbyteorder(">" if order == "big" else "<")
+    )
     content = nrrd({"type": name, "endian": order}, values.tobytes())
     (tmp_path / "a.nrrd").write_bytes(content)
     assert _parse(content).stored().dtype == np.dtype(code)
@@ -260,12 +273,11 @@ def test_comments_and_keys_are_no_fields() -> None:
         ({"dimension": "0"}, "dimension"),
         ({"dimension": "99"}, "99 dimensions"),
         ({"dimension": "1", "sizes": "6"}, "1 dimensions"),
-        ({"dimension": "4", "sizes": "3 1 1 2"}, "4 dimensions"),
+        ({"dimension": "4", "sizes": "3 1 2 2"}, "4 dimensions"),
         ({"sizes": "3"}, "sizes"),
         ({"sizes": "3 2 1"}, "sizes"),
         ({"sizes": "3 0"}, "sizes"),
         ({"sizes": "3 -2"}, "sizes"),
-        ({"spacings": "0 3"}, "spacing of 0"),
         ({"spacings": "inf 3"}, "NaN or infinity"),
         ({"spacings": "x 3"}, "spacings"),
         ({"spacings": "3"}, "spacings"),
@@ -274,7 +286,9 @@ def test_comments_and_keys_are_no_fields() -> None:
         (_FLAT | {"space directions": "(1,0,0) (0,2,0) (0,0,3)"}, "without a space"),
         (_FLAT | {"space": "LPS", "space directions": "(1,0,0) (0,2,0)"}, "space directions"),
         (_FLAT | {"space": "LPS", "space directions": "(1,0) (0,2) (0,0)"}, "space directions"),
-        (_FLAT | {"space": "LPS", "space directions": "(0,0,0) (0,2,0) (0,0,3)"}, "spacing of 0"),
+        (_FLAT | {"space": "LPS", "space directions": "(0,0,0) " * 40 + "x"}, "space directions"),
+        (_FLAT | {"kinds": "domain moon domain"}, "kinds"),
+        ({"spacings": "1e12 1"}, "which no image has"),
         (_FLAT | {"space": "LPS", "space directions": "(0,1,0) (0,2,0) (0,0,3)"}, "do not span"),
         (_FLAT | {"space": "LPS", "space directions": "(a,0,0) (0,2,0) (0,0,3)"}, "directions"),
         (_FLAT | {"space": "LPS", "space origin": "(1,2)"}, "space origin"),
@@ -316,6 +330,10 @@ def test_large_images_are_refused_before_they_are_decoded() -> None:
         ({}, None),
         ({"spacings": "0.1 0.2"}, (0.2, 0.1)),
         ({"spacings": "nan 0.2"}, None),
+        ({"spacings": "0 0.2"}, None),
+        (_FLAT | {"spacings": "0.1 0.2 0"}, (0.2, 0.1)),
+        (_FLAT | {"space": "LPS", "space directions": "(0,0,0) (0,2,0) (0,0,3)"}, None),
+        (_FLAT | {"space": "LPS", "space directions": "(1,0,0) (0,2,0) (0,0,0)"}, (2.0, 1.0)),
         ({"spacings": "0.1 0.2", "units": '"mm" "mm"'}, (0.2, 0.1)),
         ({"spacings": "0.1 0.2", "units": '"cm" "cm"'}, (2.0, 1.0)),
         ({"spacings": "0.1 0.2", "units": '"" ""'}, (0.2, 0.1)),

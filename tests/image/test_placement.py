@@ -73,7 +73,7 @@ def test_every_order_of_axes_is_undone_exactly(
 )
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 def test_a_shift_of_less_than_half_a_pixel_changes_nothing(
-    orientation: Any, size: tuple[int, ...], seed: int, shift: tuple[float, ...]
+    orientation: Any, size: tuple[int, int, int], seed: int, shift: tuple[float, ...]
 ) -> None:
     order, signs = orientation
     image = _volume(_classes(size), _rotation(seed))

@@ -165,3 +165,14 @@ def test_too_many_channels_are_refused_before_they_are_decoded(tmp_path: Path, n
     path = _save(tmp_path / name, np.zeros((40, 30, 60), np.uint8), colour=True)
     with pytest.raises(ImageError, match="60 channels"):
         read_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.nrrd"])
+def test_points_in_time_of_one_plane_are_frames(
+    tmp_path: Path, ramp: NDArray[np.uint8], name: str
+) -> None:
+    frames = np.stack([ramp, ramp.max() - ramp])
+    image = sitk.JoinSeries([sitk.JoinSeries([sitk.GetImageFromArray(one)]) for one in frames])
+    assert image.GetSize() == (6, 4, 1, 2)
+    sitk.WriteImage(image, str(tmp_path / name))
+    np.testing.assert_array_equal(read_mask_frames(tmp_path / name), frames)
