@@ -37,6 +37,15 @@ def shared_weights() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of files that people really have, each with its right value."""
+    path = _SHARED / "cases"
+    if not path.is_dir():
+        pytest.skip("the files of ../shared/cases are not on this machine")
+    return path
+
+
 SPLITS = ("train",) * 8 + ("val",) * 2 + ("test",) * 3
 
 
