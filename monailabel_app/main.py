@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from lfusion.protocol import (
 )
 from monailabel_app.lib.automatic import AutomaticTraining
 from monailabel_app.lib.datastore import STATE_FOLDER, StudiesDatastore
+from monailabel_app.lib.datastore.journal import TrainingEntry
 from monailabel_app.lib.dicomweb import DicomWebMirror, DicomWebStore, is_remote, mirror_folder
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.infer import (
@@ -50,6 +52,7 @@ from monailabel_app.lib.planning import BatchPlanning
 from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.sessions import LimitedSessions
 from monailabel_app.lib.strategies import QueueStrategy
 from monailabel_app.lib.structures import agreed_structures, start_checkpoint
 from monailabel_app.lib.tokens import Role
@@ -81,8 +84,12 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         names = agreed_structures(json.loads(conf.get("labels", "[]")), self._state)
         self.served = ServedModel(start_checkpoint(base, names, self._state), self._state)
         self.served.take_on(names)
-        self.training = TrainingJobs(self.served, self._state, self._training_ended)
-        self.automatic = AutomaticTraining(self.training, int(conf.get("train_after", 0)))
+        self.training = TrainingJobs(self.served, self._state, self._training_over)
+        self.automatic = AutomaticTraining(
+            self.training,
+            int(conf.get("train_after", 0)),
+            lambda record: self._record_training("started after saved labels", record),
+        )
         self._fixed: tuple[str | None, dict[str, Any]] = (None, {})
         super().__init__(
             app_dir=app_dir,
@@ -139,7 +146,7 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
 
     def init_strategies(self) -> dict[str, Strategy]:
         """One strategy per stored score, those that plan batches, and `random`."""
-        self.leases = Leases(self._datastore.index)
+        self.leases = Leases(self._datastore.index, wall=time.time)
         self.queue = LabellingQueue(self._datastore.index, self.leases)
         self.pool_scoring = PoolScoring(self.served, self._datastore)
         planning = BatchPlanning(self._datastore.index, self.served)
@@ -159,6 +166,20 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         """One run computes all scores, whatever its name."""
         return {"epistemic": self.pool_scoring}
 
+    def _training_over(self, record: TrainingRecord) -> None:
+        """Put the end of a training into the journal, then go on."""
+        try:
+            self._record_training(record.status, record)
+        finally:
+            self._training_ended(record)
+
+    def _load_sessions(self, load: bool = False) -> LimitedSessions | None:
+        """Sessions with limits for each user; MONAI Label removes expired ones every 5 minutes."""
+        if not load:
+            return None
+        path = settings.MONAI_LABEL_SESSION_PATH or str(self._state / "sessions")
+        return LimitedSessions(path, settings.MONAI_LABEL_SESSION_EXPIRY)
+
     def _training_ended(self, record: TrainingRecord) -> None:
         """Rank anew with the new checkpoint, and train again if labels came meanwhile.
 
@@ -170,6 +191,14 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
         finally:
             if record.status in ("done", "failed"):
                 self.automatic.start_due(self._datastore)
+
+    def _record_training(self, action: str, record: TrainingRecord) -> None:
+        """Put what became of a training into the journal of the studies."""
+        self._datastore.record(
+            TrainingEntry(
+                action=action, training=record.id, detail=record.error or record.checkpoint_id or ""
+            )
+        )
 
     def infer(
         self, request: Mapping[str, Any], datastore: Datastore | None = None

@@ -13,6 +13,7 @@ import typer
 from lfusion import __version__
 from lfusion.cli import (
     audit,
+    backup,
     calibrate,
     demo,
     encoders,
@@ -68,4 +69,7 @@ app.command()(encoders.encoders)
 app.command()(phantom.phantom)
 app.command()(simulate.simulate)
 app.command()(serve.serve)
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.command()(backup.log)
 app.command()(demo.demo)

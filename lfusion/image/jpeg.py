@@ -46,6 +46,14 @@ _DHT, _DQT, _DRI, _SOS, _DNL, _EOI = 0xC4, 0xDB, 0xDD, 0xDA, 0xDC, 0xD9
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _COEFFICIENTS = 64
+# Sampling factors of luma and of both chroma components that the decoder knows, as in the stream.
+_SAMPLINGS = frozenset(
+    {
+        *((0x11, 0x11), (0x12, 0x12), (0x13, 0x13), (0x21, 0x21), (0x31, 0x31)),
+        *((0x21, 0x11), (0x12, 0x11), (0x22, 0x11), (0x41, 0x11), (0x14, 0x11)),
+        *((0x22, 0x12), (0x22, 0x21)),
+    }
+)
 _DAMAGED = "the picture was damaged or cut off: copy it again from its source"
 
 
@@ -311,6 +319,12 @@ def _parse_frame(body: bytes, stream: JpegStream, marker: int) -> None:
         )
     if count not in (1, 3):
         raise ImageError(f"the picture has {count} colour components, expected 1 or 3; {_DAMAGED}")
+    factors = body[7::3]
+    if count == 3 and not (factors[1] == factors[2] and (factors[0], factors[1]) in _SAMPLINGS):
+        raise ImageError(
+            "the picture is JPEG with an unusual subsampling of its colours, which is not read; "
+            "save it as PNG"
+        )
     stream.components = body[6::3]
     stream.progressive = marker == _PROGRESSIVE
     if len(set(stream.components)) < count:

@@ -3,68 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
-from lfusion.image.dicom import DicomImage, parse_dicom
-from lfusion.image.formats import (
-    DICOM_SUFFIXES,
-    IMAGE_SUFFIXES,
-    MASK_SUFFIXES,
-    PICTURE_SUFFIXES,
-    check_readable,
-)
+from lfusion.image.decode import open_image
+from lfusion.image.formats import PICTURES, Format
 from lfusion.image.grey import full_scale_of, to_grey, to_labels
 from lfusion.image.image import Geometry, UltrasoundImage, to_pixel_size
-from lfusion.image.limits import PixelLayout
-from lfusion.image.pictures import parse_picture
+from lfusion.image.parsed import ParsedImage
 from lfusion.image.sector import sector_mask
-from lfusion.image.volumes import read_stack, read_volume, volume_size
-from lfusion.types import GreyImage, LabelMap, PixelSize
+from lfusion.types import FloatMap, GreyImage, LabelMap
 
 
 def read_image(path: str | os.PathLike[str], frame: int | None = None) -> UltrasoundImage:
     """Read one ultrasound image from a file of any supported format.
 
-    Colour becomes luminance. uint8 and uint16 are divided by the greatest value of their type.
-    In NIfTI, MetaImage, NRRD and DICOM, values of other types outside [0, 1] are stretched from
-    minimum to maximum; in pictures they are refused.
+    The pixels are what every viewer shows: upright, palettes resolved, black low. Colour becomes
+    luminance. See docs/files.md for the grey scale of each number type.
 
     Args:
-        path: PNG, JPEG, BMP, TIFF, DICOM, NIfTI, MetaImage or NRRD; the suffix in any case.
-        frame: Which of a DICOM cine, from 0; by default the middle one, since a sonographer
+        path: PNG, JPEG, BMP, TIFF, NIfTI, MetaImage, NRRD, or DICOM of any name.
+        frame: Frame of a DICOM cine, from 0; by default the middle one, since a sonographer
             freezes before and after what is worth seeing. Other files have frame 0 only.
 
     Returns:
-        The image; its pixel size is None where the file does not know it, as in pictures. A
+        The image; its pixel size is None where the file does not give it, as in pictures. A
         frame of a cine has the geometry of its slice in the volume that a viewer opens.
 
     Raises:
         ImageError: If the file is missing, empty, damaged, of another format, or holds
             anything but one 2-D image of finite values.
+        TooLargeError: If decoding it would exceed the limits.
     """
-    path = Path(path)
-    suffix = check_readable(path, IMAGE_SUFFIXES)
-    try:
-        if suffix in DICOM_SUFFIXES:
-            with path.open("rb") as file:
-                parsed = parse_dicom(file)
-                count = parsed.layout.frames
-                number = count // 2 if frame is None else frame
-                if not 0 <= number < count:
-                    raise ImageError(f"expected a frame from 0 to {count - 1}, got {number}")
-                return _dicom_frame(parsed, number)
-        if frame not in (None, 0):
-            raise ImageError(f"expected frame 0, for this is no DICOM cine, got {frame}")
-        pixels, geometry = _read_pixels(path, suffix)
-        return _image(pixels, geometry.pixel_size_mm, geometry)
-    except ImageError as error:
-        raise _naming(path, error) from error
+    with open_image(Path(path)) as file:
+        _check_single(file)
+        frames = file.layout.frames
+        number = frames // 2 if frame is None else frame
+        if not 0 <= number < frames:
+            raise ImageError(
+                f"frame {number} does not exist; the file has frames 0 to {frames - 1}"
+            )
+        return _frame(file, number)
 
 
 def read_frames(path: str | os.PathLike[str]) -> tuple[UltrasoundImage, ...]:
@@ -78,72 +63,24 @@ def read_frames(path: str | os.PathLike[str]) -> tuple[UltrasoundImage, ...]:
 
     Raises:
         ImageError: As for `read_image`.
+        TooLargeError: As for `read_image`, for all frames together.
     """
-    path = Path(path)
-    if check_readable(path, IMAGE_SUFFIXES) not in DICOM_SUFFIXES:
-        return (read_image(path),)
-    try:
-        with path.open("rb") as file:
-            parsed = parse_dicom(file)
-            return tuple(_dicom_frame(parsed, number) for number in range(parsed.layout.frames))
-    except ImageError as error:
-        raise _naming(path, error) from error
+    with open_image(Path(path)) as file:
+        _check_single(file)
+        values = file.shown()
+        grey = _grey(file, values, full_scale_of((values,), file.significant_bits))
+        return tuple(_to_image(file, pixels, number) for number, pixels in enumerate(grey))
 
 
 def read_frame_count(path: str | os.PathLike[str]) -> int:
-    """The number of frames of an image file, from its header.
+    """Number of frames of an image file, from its header.
 
     Raises:
         ImageError: As for `read_image`, as far as the header shows it.
     """
-    path = Path(path)
-    suffix = check_readable(path, IMAGE_SUFFIXES)
-    return _dicom_layout(path).frames if suffix in DICOM_SUFFIXES else 1
-
-
-def read_mask(path: str | os.PathLike[str]) -> LabelMap:
-    """Read a mask of class numbers, exactly as they were stored.
-
-    Args:
-        path: PNG, BMP, TIFF, NIfTI, MetaImage or NRRD with one channel; the suffix in any case.
-
-    Returns:
-        [height, width], 0 = background.
-
-    Raises:
-        ImageError: As for `read_image`, and for lossy formats, colour and palette pictures,
-            fractions, and numbers outside 0 to 255.
-    """
-    path = Path(path)
-    suffix = check_readable(path, MASK_SUFFIXES)
-    try:
-        if suffix in PICTURE_SUFFIXES:
-            with path.open("rb") as file:
-                return to_labels(parse_picture(file).stored()[0])
-        return to_labels(read_volume(path)[0])
-    except ImageError as error:
-        raise _naming(path, error) from error
-
-
-def read_mask_frames(path: str | os.PathLike[str]) -> tuple[LabelMap, ...]:
-    """Read a mask of one image, or of each frame of a cine: the slices of one volume.
-
-    Args:
-        path: As for `read_mask`; NIfTI, MetaImage or NRRD may hold several slices.
-
-    Returns:
-        [height, width] of each frame in order, 0 = background.
-
-    Raises:
-        ImageError: As for `read_mask`, but for the slices.
-    """
-    path = Path(path)
-    if check_readable(path, MASK_SUFFIXES) in PICTURE_SUFFIXES:
-        return (read_mask(path),)
-    try:
-        return tuple(to_labels(plane) for plane in read_stack(path)[0])
-    except ImageError as error:
-        raise _naming(path, error) from error
+    with open_image(Path(path)) as file:
+        _check_single(file)
+        return file.layout.frames
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -152,16 +89,68 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageError: As for `read_image`, as far as the header shows it.
     """
-    path = Path(path)
-    suffix = check_readable(path, IMAGE_SUFFIXES)
-    if suffix in PICTURE_SUFFIXES:
-        with path.open("rb") as file:
-            layout = parse_picture(file).layout
-            return (layout.height, layout.width)
-    if suffix in DICOM_SUFFIXES:
-        layout = _dicom_layout(path)
-        return (layout.height, layout.width)
-    return volume_size(path)
+    with open_image(Path(path)) as file:
+        _check_single(file)
+        return (file.layout.height, file.layout.width)
+
+
+def read_mask(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a mask of class numbers, as they were stored.
+
+    Args:
+        path: PNG, BMP, TIFF, NIfTI, MetaImage or NRRD with one channel.
+
+    Returns:
+        [height, width], 0 = background.
+
+    Raises:
+        ImageError: As for `read_image`; for lossy formats, colour and palette pictures, fractions,
+            and numbers outside 0 to 255.
+    """
+    masks = read_mask_frames(path)
+    if len(masks) != 1:
+        raise ImageError(
+            f"expected a mask of one slice, got {len(masks)}; save a mask of the image itself",
+            Path(path),
+        )
+    return masks[0]
+
+
+def read_mask_frames(path: str | os.PathLike[str]) -> tuple[LabelMap, ...]:
+    """Read a mask of one image, or of each frame of a cine: the slices of one volume.
+
+    See `read_placed_mask` for a mask that is laid on its image.
+
+    Args:
+        path: As for `read_mask`; NIfTI, MetaImage or NRRD may hold several slices.
+
+    Returns:
+        [height, width] of each slice in order, 0 = background.
+
+    Raises:
+        ImageError: As for `read_mask`, but for the slices.
+    """
+    with open_image(Path(path)) as file:
+        return tuple(to_labels(plane) for plane in file.stored())
+
+
+def read_map(path: str | os.PathLike[str]) -> tuple[FloatMap, Geometry]:
+    """Read a map of real numbers, as `write_map` writes it.
+
+    Args:
+        path: TIFF, NIfTI, MetaImage or NRRD.
+
+    Returns:
+        [height, width], and where it lies.
+
+    Raises:
+        ImageError: As for `read_image`; for several slices, NaN or infinity.
+    """
+    with open_image(Path(path)) as file:
+        values = file.stored()
+        if len(values) != 1 or not np.isfinite(values).all():
+            raise ImageError("expected one map of finite numbers; export it again")
+        return np.ascontiguousarray(values[0], np.float32), file.geometry
 
 
 def as_ultrasound_image(
@@ -191,56 +180,48 @@ def as_ultrasound_image(
     if isinstance(source, str | os.PathLike):
         source = read_image(source)
     if isinstance(source, UltrasoundImage):
-        if size is None:
-            return source
-        return replace(source, pixel_size_mm=size, regions=(), calibration_note=None)
+        return source if size is None else replace(source, pixel_size_mm=size)
     pixels = to_grey(source)
     return UltrasoundImage(pixels, size, sector_mask(pixels), Geometry.calibrated(size))
 
 
-def _image(
-    pixels: GreyImage, pixel_size_mm: PixelSize | None, geometry: Geometry
-) -> UltrasoundImage:
-    size = None if pixel_size_mm is None else to_pixel_size(pixel_size_mm)
-    return UltrasoundImage(pixels, size, sector_mask(pixels), geometry)
+def _check_single(file: ParsedImage) -> None:
+    """Refuse a volume of several slices: only a DICOM cine has frames."""
+    if file.layout.frames != 1 and file.format != Format.DICOM:
+        raise ImageError(
+            f"expected a 2-D image or a volume of one slice, got {file.layout.frames} slices; "
+            "export the slice you need"
+        )
 
 
-def _dicom_frame(parsed: DicomImage, number: int) -> UltrasoundImage:
-    values = parsed.shown(number)[0]
-    white = None
-    if parsed.layout.dtype.itemsize == 1:
-        white = full_scale_of([values], parsed.significant_bits)
-    elif values.dtype.kind != "f" or values.max() > 1:
-        planes = (parsed.shown(plane) for plane in range(parsed.layout.frames))
-        white = full_scale_of(planes, parsed.significant_bits)
-    image = _image(
-        to_grey(values, stretch=True, full_scale=white),
-        parsed.pixel_size_mm,
-        parsed.geometry.slice(number),
+def _frame(file: ParsedImage, number: int) -> UltrasoundImage:
+    """One frame as an image; its grey scale is that of the whole file."""
+    values = file.shown(number)
+    wide = file.layout.frames > 1 and values.dtype != np.uint8
+    scale = full_scale_of(_frames(file) if wide else (values,), file.significant_bits)
+    return _to_image(file, _grey(file, values, scale)[0], number)
+
+
+def _frames(file: ParsedImage) -> Iterator[NDArray[Any]]:
+    """All frames, one by one."""
+    return (file.shown(number) for number in range(file.layout.frames))
+
+
+def _grey(file: ParsedImage, values: NDArray[Any], scale: float | None) -> NDArray[np.float32]:
+    """[frames, height, width] in [0, 1]."""
+    # One tall picture: what holds for grey values holds for all frames alike.
+    tall = values.reshape(-1, *values.shape[2:])
+    stretch = file.format not in PICTURES
+    return to_grey(tall, stretch=stretch, full_scale=scale).reshape(values.shape[:3])
+
+
+def _to_image(file: ParsedImage, pixels: GreyImage, number: int) -> UltrasoundImage:
+    size = None if file.pixel_size_mm is None else to_pixel_size(file.pixel_size_mm)
+    return UltrasoundImage(
+        pixels,
+        size,
+        sector_mask(pixels),
+        file.geometry.slice(number),
+        file.regions,
+        file.calibration_note,
     )
-    return replace(image, regions=parsed.regions, calibration_note=parsed.calibration_note)
-
-
-def _dicom_layout(path: Path) -> PixelLayout:
-    try:
-        with path.open("rb") as file:
-            return parse_dicom(file).layout
-    except ImageError as error:
-        raise _naming(path, error) from error
-
-
-def _read_pixels(path: Path, suffix: str) -> tuple[GreyImage, Geometry]:
-    if suffix in PICTURE_SUFFIXES:
-        with path.open("rb") as file:
-            picture = parse_picture(file)
-            shown = picture.shown()
-            scale = full_scale_of(shown, picture.significant_bits)
-            return to_grey(shown[0], full_scale=scale), picture.geometry
-    values, geometry = read_volume(path)
-    return to_grey(values, stretch=True), geometry
-
-
-def _naming(path: Path, error: ImageError) -> ImageError:
-    """Say which file, where the check that failed only knew the array."""
-    message = str(error)
-    return error if str(path) in message else ImageError(f"cannot read {path}: {message}")

@@ -1,95 +1,141 @@
-"""NIfTI, MetaImage, NRRD, and the pixels of DICOM, through SimpleITK."""
+"""NIfTI, MetaImage and NRRD: common parts of the parsed volume, and the writer."""
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
-from lfusion.image.formats import quiet_libraries, suffix_of
+from lfusion.image.formats import quiet_libraries
 from lfusion.image.image import Geometry
+from lfusion.image.parsed import ParsedImage
+from lfusion.types import PixelSize
 
-_IMAGE_IO = {
-    ".nii": "NiftiImageIO",
-    ".nii.gz": "NiftiImageIO",
-    ".mha": "MetaImageIO",
-    ".mhd": "MetaImageIO",
-    ".nrrd": "NrrdImageIO",
-    ".dcm": "GDCMImageIO",
-    ".dicom": "GDCMImageIO",
-}
+LENGTH_UNITS_MM = {
+    "m": 1e3, "meter": 1e3, "metre": 1e3, "meters": 1e3, "metres": 1e3,
+    "cm": 10.0, "centimeter": 10.0, "centimetre": 10.0, "centimeters": 10.0, "centimetres": 10.0,
+    "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "millimeters": 1.0, "millimetres": 1.0,
+    "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3, "micron": 1e-3, "microns": 1e-3,
+    "micrometer": 1e-3, "micrometre": 1e-3, "micrometers": 1e-3, "micrometres": 1e-3,
+    "nm": 1e-6, "nanometer": 1e-6, "nanometre": 1e-6,
+}  # fmt: skip
+"""Units of length as headers spell them, in mm."""
 
-
-def volume_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header, without reading the pixels.
-
-    Raises:
-        ImageError: If the file is damaged, something else, or holds several slices.
-    """
-    with _simpleitk() as sitk:
-        size = _plane_size(path, _open(path, sitk))
-    return (size[1], size[0])
+_DETERMINANT = 1e-6
+_FARTHEST = 1e9
+"""In mm; the inverse is the smallest spacing."""
 
 
-def stack_size(path: Path) -> tuple[int, int, int]:
-    """(planes, height, width) from the header, without reading the pixels.
+class ParsedVolume(ParsedImage):
+    """A volume whose slices are the frames; the formats differ in their headers only."""
 
-    Raises:
-        ImageError: If the file is damaged, something else, or has more than three dimensions.
-    """
-    with _simpleitk() as sitk:
-        width, height, planes = _stack_size(path, _open(path, sitk))
-    return (planes, height, width)
+    @abstractmethod
+    def _values(self) -> NDArray[Any]:
+        """Decode all values, [frames, height, width] or [frames, height, width, channels]."""
+
+    def stored(self) -> NDArray[Any]:
+        """Give the values of all slices; see `ParsedImage`."""
+        if self.layout.channels != 1:
+            raise ImageError(
+                f"a mask of class numbers has one channel, the file has {self.layout.channels}; "
+                "export the mask as a label map"
+            )
+        return self._values()
+
+    def shown(self, frame: int | None = None) -> NDArray[Any]:
+        """Give grey or colour as viewers show it; see `ParsedImage`."""
+        self._check_colour()
+        values = self._values()
+        if frame is not None:
+            values = values[frame : frame + 1]
+        return values if self.layout.channels == 1 else _without_alpha(values)
+
+    def _check_colour(self) -> None:
+        """Refuse components that are vectors: a displacement field is no colour image."""
+        channels, dtype = self.layout.channels, self.layout.dtype
+        if channels != 1 and (channels == 2 or dtype.kind != "u" or dtype.itemsize > 2):
+            raise ImageError(
+                f"each pixel has {channels} numbers of type {dtype.name}, which is a vector, not a "
+                "colour; export a grey or colour image"
+            )
 
 
-def read_volume(path: Path) -> tuple[NDArray[Any], Geometry]:
-    """The one plane of a file and where it lies.
-
-    Array rows run along the second axis of the file (y), columns along the first (x).
-
-    Args:
-        path: A NIfTI, MetaImage or NRRD file of two dimensions, or more with one slice; or a
-            DICOM file, whose pixel encodings GDCM all knows and gives as RGB or as grey with
-            0 = black, but whose spacing it does not know.
-
-    Returns:
-        [height, width] or, for colour, [height, width, channels]; and the geometry.
-
-    Raises:
-        ImageError: If the file is damaged, something else, or holds several slices.
-    """
-    with _simpleitk() as sitk:
-        reader = _open(path, sitk)
-        width, height = _plane_size(path, reader)
-        pixels, geometry = _execute(path, reader, sitk)
-    return pixels.reshape(height, width, *_channels(pixels, reader)), geometry
-
-
-def read_stack(path: Path) -> tuple[NDArray[Any], Geometry]:
-    """All planes of a file, as `read_volume` reads one.
+def plane_size(sizes: tuple[int, ...]) -> tuple[int, int, int]:
+    """Bring the sizes of a header to (frames, height, width).
 
     Args:
-        path: A file as for `read_volume`.
-
-    Returns:
-        [planes, height, width] or, for colour, [planes, height, width, channels]; and the
-        geometry.
+        sizes: From the fastest axis (width) on; axes after the third hold one element each.
 
     Raises:
-        ImageError: If the file is damaged, something else, or has more than three dimensions.
+        ImageError: There are fewer than two axes, or more than three that hold anything.
     """
-    with _simpleitk() as sitk:
-        reader = _open(path, sitk)
-        width, height, _ = _stack_size(path, reader)
-        pixels, geometry = _execute(path, reader, sitk)
-    return pixels.reshape(-1, height, width, *_channels(pixels, reader)), geometry
+    if len(sizes) < 2:
+        raise ImageError(f"the header gives {len(sizes)} dimensions, an image has 2 or 3")
+    if any(size != 1 for size in sizes[3:]):
+        raise ImageError(
+            f"the image has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}); expected at "
+            "most 3; export the volume you need"
+        )
+    return (sizes[2] if len(sizes) > 2 else 1, sizes[1], sizes[0])
+
+
+def make_geometry(
+    spacing: tuple[float, ...],
+    origin: tuple[float, ...],
+    axes: tuple[tuple[float, ...], ...],
+    *,
+    physical: bool = True,
+) -> Geometry:
+    """Make a geometry in the convention of ITK.
+
+    Args:
+        spacing: Distance of neighbours along each axis; a negative one turns its axis around, as
+            in ITK.
+        origin: Centre of the first pixel, LPS.
+        axes: Direction of each axis, LPS.
+        physical: Whether the spacing is in mm.
+
+    Returns:
+        The geometry, of as many dimensions.
+
+    Raises:
+        ImageError: A number is not finite, a spacing is zero, or the axes do not span the space.
+    """
+    numbers = (*spacing, *origin, *(part for axis in axes for part in axis))
+    if not all(map(math.isfinite, numbers)):
+        raise ImageError("the header places the image at NaN or infinity; export the file again")
+    if 0 in spacing:
+        raise ImageError("the header gives a spacing of 0; export the file again")
+    if max(map(abs, numbers)) > _FARTHEST or min(map(abs, spacing)) < 1 / _FARTHEST:
+        raise ImageError(
+            f"the header gives spacing {spacing} and origin {origin}, which no image has; "
+            "export the file again"
+        )
+    matrix = np.array(axes, float).T * np.sign(spacing)
+    if abs(np.linalg.det(matrix)) < _DETERMINANT:
+        raise ImageError(
+            f"the header gives axes that do not span the space ({axes}); export the file again"
+        )
+    # + 0.0 turns the -0.0 of a turned axis into 0.0
+    direction = tuple((matrix + 0.0).ravel().tolist())
+    return Geometry(tuple(map(abs, spacing)), origin, direction, physical=physical)
+
+
+def pixel_size_of(geometry: Geometry, unit_mm: float | None = 1.0) -> PixelSize | None:
+    """Give the (row, column) size in mm.
+
+    Args:
+        geometry: Of the file.
+        unit_mm: What one unit of its spacing measures in mm, None when that is unknown.
+    """
+    if unit_mm is None:
+        return None
+    return (geometry.spacing[1] * unit_mm, geometry.spacing[0] * unit_mm)
 
 
 def write_volume(
@@ -103,105 +149,30 @@ def write_volume(
         geometry: Where they lie; a 3-D one makes a volume of one slice of a single plane.
         compress: Losslessly; some browsers' viewers cannot unpack a NRRD.
     """
-    slices = (1,) * (len(geometry.spacing) - values.ndim)
-    with _simpleitk() as sitk:
-        image = sitk.GetImageFromArray(values.reshape(slices + values.shape))
-        image.SetSpacing(geometry.spacing)
-        image.SetOrigin(geometry.origin)
-        image.SetDirection(geometry.direction)
-        sitk.WriteImage(image, str(path), useCompression=compress)
-
-
-@contextmanager
-def _simpleitk() -> Iterator[Any]:
-    """Lend SimpleITK, its warnings off.
-
-    It comes with the first volume: a viewer that shows pictures starts without it.
-    """
+    # It comes with the first volume: a viewer that shows pictures starts without it.
     import SimpleITK
 
     sitk: Any = SimpleITK  # half of its functions have no types
+    slices = (1,) * (len(geometry.spacing) - values.ndim)
     with quiet_libraries():
         shown = sitk.ProcessObject.GetGlobalWarningDisplay()
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         try:
-            yield sitk
+            image = sitk.GetImageFromArray(values.reshape(slices + values.shape))
+            image.SetSpacing(geometry.spacing)
+            image.SetOrigin(geometry.origin)
+            image.SetDirection(geometry.direction)
+            sitk.WriteImage(image, str(path), useCompression=compress)
         finally:
             sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
-def _open(path: Path, sitk: Any) -> Any:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO(_IMAGE_IO[suffix_of(path)])
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    return reader
-
-
-def _execute(path: Path, reader: Any, sitk: Any) -> tuple[NDArray[Any], Geometry]:
-    if suffix_of(path) in (".nii", ".nii.gz"):
-        _check_complete(path, reader)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _damaged(path, error) from error
-    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return sitk.GetArrayFromImage(image), Geometry(*place, physical=True)
-
-
-def _channels(pixels: NDArray[Any], reader: Any) -> tuple[int, ...]:
-    count = reader.GetNumberOfComponents()
-    return () if count == 1 else (count,)
-
-
-def _plane_size(path: Path, reader: Any) -> tuple[int, int]:
-    size = reader.GetSize()
-    if any(length != 1 for length in size[2:]):
+def _without_alpha(values: NDArray[Any]) -> NDArray[Any]:
+    if values.shape[-1] == 3:
+        return values
+    if (values[..., 3] != np.iinfo(values.dtype).max).any():
         raise ImageError(
-            f"cannot read {path}: expected a 2-D image or a volume of one slice, "
-            f"got {' x '.join(map(str, size))} voxels; export the slice you need"
+            "the fourth channel makes pixels transparent, and what lies behind them is unknown; "
+            "export the image without transparency"
         )
-    return (size[0], size[1])
-
-
-def _stack_size(path: Path, reader: Any) -> tuple[int, int, int]:
-    width, height, *planes = reader.GetSize()
-    if len(planes) > 1:
-        raise ImageError(f"cannot read {path}: expected at most 3 dimensions")
-    return (width, height, *(planes or [1]))
-
-
-def _check_complete(path: Path, reader: Any) -> None:
-    """Refuse a NIfTI file that was cut off: ITK would fill what is missing with zeros."""
-    axes = range(1, int(reader.GetMetaData("dim[0]")) + 1)
-    voxels = math.prod(int(reader.GetMetaData(f"dim[{axis}]")) for axis in axes)
-    pixel_bytes = voxels * int(reader.GetMetaData("bitpix")) // 8
-    expected = int(float(reader.GetMetaData("vox_offset"))) + pixel_bytes
-    try:
-        found = _unpacked_bytes(path)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, error) from error
-    if found < expected:
-        raise ImageError(
-            f"cannot read {path}: expected {expected} bytes, got {found}; "
-            "the file was cut off, copy it again from its source"
-        )
-
-
-def _unpacked_bytes(path: Path) -> int:
-    if suffix_of(path) == ".nii":
-        return path.stat().st_size
-    with gzip.open(path) as file:
-        return sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
-
-
-def _damaged(path: Path, error: Exception) -> ImageError:
-    # The last line is the reason; the ones before it are positions in ITK's own source.
-    reason = str(error).strip().rpartition("\n")[2].strip()
-    return ImageError(
-        f"cannot read {path}: expected an image of the format its suffix says, "
-        f"got a damaged or other file ({reason}); export it again"
-    )
+    return values[..., :3]

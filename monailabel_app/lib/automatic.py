@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from monailabel.interfaces.datastore import Datastore
 
 from lfusion.errors import LFusionError
 from monailabel_app.lib.errors import ConflictError
 from monailabel_app.lib.jobs import TrainingJobs
+from monailabel_app.lib.training_state import TrainingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +24,17 @@ class AutomaticTraining:
     Args:
         jobs: The trainings.
         after: Labels; 0 is never.
+        on_start: Called with each training that was started.
     """
 
-    def __init__(self, jobs: TrainingJobs, after: int) -> None:
+    def __init__(
+        self,
+        jobs: TrainingJobs,
+        after: int,
+        on_start: Callable[[TrainingRecord], None] = lambda record: None,
+    ) -> None:
         self._jobs = jobs
+        self._on_start = on_start
         self._after = after
         self._lock = threading.Lock()
         self._saved = 0
@@ -49,7 +58,8 @@ class AutomaticTraining:
             if not 0 < self._after <= self._saved:
                 return
             try:
-                self._jobs.start({}, datastore)
+                record = self._jobs.start({}, datastore)
+                self._on_start(record)
             except ConflictError:
                 return  # its end asks again
             except (LFusionError, OSError):

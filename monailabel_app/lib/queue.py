@@ -9,7 +9,7 @@ from typing import Any
 from lfusion.protocol import Lease, Queue, QueueItem, Why
 from monailabel_app.lib.index import Index
 from monailabel_app.lib.index.results import RANKED, known_checkpoint
-from monailabel_app.lib.leases import FREE, HELD, Leases
+from monailabel_app.lib.leases import FREE, HELD, Leases, owner_of
 from monailabel_app.lib.why import Order, explain, tally
 
 _PLANNED = (  # a file that was exchanged since has no result, or another one
@@ -77,7 +77,12 @@ class LabellingQueue:
         self._leases = leases
 
     def offer(
-        self, order: Order, checkpoint_id: str, client_id: str | None, start: float = 0.0
+        self,
+        order: Order,
+        checkpoint_id: str,
+        client_id: str | None,
+        start: float = 0.0,
+        user: str | None = None,
     ) -> Offer | None:
         """Take the first image that nobody holds; when there is none, one that the client holds.
 
@@ -86,6 +91,7 @@ class LabellingQueue:
             checkpoint_id: Whose scores count.
             client_id: Who gets a lease; None for a client that does not say who it is.
             start: Where a random order begins, in [0, 1).
+            user: The signed-in user, whose lease it is; None without tokens.
 
         Returns:
             None when no image can be offered now.
@@ -99,7 +105,7 @@ class LabellingQueue:
                 "name": order.score_name,
                 "strategy": order.strategy,
                 "now": now,
-                "client": client_id,
+                "owner": None if client_id is None else owner_of(client_id, user),
             }
             row = _first(db, order, given, start)
             if row is None:
@@ -107,7 +113,7 @@ class LabellingQueue:
             image = db.execute("SELECT * FROM images WHERE number = ?", (row["image"],)).fetchone()
             lease = None
             if client_id is not None:
-                lease = self._leases.grant(db, image["number"], image["id"], client_id)
+                lease = self._leases.grant(db, image["number"], image["id"], client_id, user)
             return Offer(
                 id=image["id"],
                 why=explain(db, order, checkpoint, image),

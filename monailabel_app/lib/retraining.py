@@ -30,6 +30,7 @@ from lfusion.image import Case, Dataset, write_mask
 from lfusion.image.read import read_frame_count
 from lfusion.image.write import atomic_path
 from lfusion.training import train
+from monailabel_app.lib.errors import client_message
 from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.modes import MODES
 from monailabel_app.lib.progress import ProgressWriter
@@ -115,7 +116,7 @@ def carry_out(order: TrainingOrder, served: ServedModel, state: TrainingState) -
         served.publish(trained, state.record().started)
         progress.end(status="done", checkpoint_id=trained.id)
     except (LFusionError, OSError) as error:
-        progress.end(status="failed", error=str(error))
+        progress.end(status="failed", error=client_message(error))
         raise
     except Exception as error:  # whatever it is, people who wait must hear of it
         name = type(error).__name__
@@ -189,7 +190,7 @@ def collect_cases(
             case.read_mask()
         except LFusionError as error:
             logger.warning("the label of image %s is not used: %s", label.id, error)
-            skipped[label.id] = str(error)
+            skipped[label.id] = client_message(error)
         else:
             cases.append(case)
     return cases, skipped

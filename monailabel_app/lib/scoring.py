@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeAlias
 
 from monailabel.interfaces.datastore import Datastore
@@ -24,7 +23,7 @@ from lfusion.protocol import ScoringStatus, StoredScore
 from monailabel_app.lib.capacity import scorings
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
-from monailabel_app.lib.errors import InvalidNameError
+from monailabel_app.lib.errors import InvalidNameError, client_message
 from monailabel_app.lib.index.results import (
     PoolImage,
     checkpoint_number,
@@ -49,6 +48,9 @@ _BATCH = 8
 
 _FIRST = 4
 """Images scored while somebody waits for the first sample."""
+
+_PAGE = 64
+"""Candidates read at once for those few."""
 
 _STOP_SECONDS = 10.0
 
@@ -97,7 +99,7 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
                 self._run()
             except Exception as error:
                 logger.exception("scoring failed")
-                self._update(status="failed", error=str(error))
+                self._update(status="failed", error=client_message(error))
                 raise
             self._update(status="idle" if self._stopped.is_set() else "done")
             return self._status.model_dump()
@@ -145,10 +147,20 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
         model = self._served.predictor()
         with self._store.index.write() as db:
             checkpoint = checkpoint_number(db, model.checkpoint_id)
-        with self._store.index.read() as db:
-            candidates = spread_unscored(db, checkpoint)
-            images = list(islice(filter(self._is_as_known, candidates), _FIRST))
-        return self._score(model, checkpoint, images)
+        return self._score(model, checkpoint, self._first(checkpoint))
+
+    def _first(self, checkpoint: int) -> list[PoolImage]:
+        """A few images without a score that can be opened; the index is not held meanwhile."""
+        images: list[PoolImage] = []
+        offset = 0
+        while len(images) < _FIRST:
+            with self._store.index.read() as db:
+                page = spread_unscored(db, checkpoint, limit=_PAGE, offset=offset)
+            if not page:
+                break
+            images += filter(self._is_as_known, page)
+            offset += len(page)
+        return images[:_FIRST]
 
     def _background(self) -> None:
         """A run whose failure is told by the status alone."""
@@ -246,7 +258,11 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             found = model.score(self._store.folder.image(image.path))
         except (ImageError, NonFiniteError) as error:
             logger.warning("image %s is not scored: %s", image.id, error)
-            return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error)), None, None
+            return (
+                StoredScore(checkpoint_id=model.checkpoint_id, unreadable=client_message(error)),
+                None,
+                None,
+            )
         score = StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(found.scores))
         return score, found.embedding.tobytes(), found.information.tobytes()
 

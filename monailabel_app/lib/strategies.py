@@ -17,6 +17,9 @@ from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
 from monailabel_app.lib.why import Order
 
+USER_KEY = "lfusion_user"
+"""In the request of a strategy: the signed-in user, or None without tokens."""
+
 _MAX_CLIENT_ID = 200
 
 _PLANNED_DESCRIPTIONS = {
@@ -62,8 +65,8 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
         score, a few are scored first.
 
         Args:
-            request: `client_id`, without which there is no lease, and for `random` `seed`, an
-                integer that makes the choice repeatable.
+            request: `USER_KEY`, which only our route sets; `client_id`, without which there is
+                no lease; and for `random` `seed`, an integer that makes the choice repeatable.
             datastore: Ignored; MONAI Label passes it.
 
         Returns:
@@ -113,9 +116,9 @@ class QueueStrategy(Strategy):  # type: ignore[misc]  # MONAI Label has no types
         return complete
 
     def _offer(self, request: Mapping[str, Any], client_id: str | None) -> Offer | None:
-        seed = request.get("seed")
+        seed, user = request.get("seed"), request.get(USER_KEY)
         start = random_score("", seed if isinstance(seed, int) else secrets.randbits(32))
-        return self._queue.offer(self.order, self._served.checkpoint_id, client_id, start)
+        return self._queue.offer(self.order, self._served.checkpoint_id, client_id, start, user)
 
 
 def _description(order: Order) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from lfusion.protocol import INFO_KEY, MAP_TAGS
 from monailabel_app.lib.datastore.folder import digest_of
-from monailabel_app.lib.datastore.journal import Entry, ImageEntry, LabelEntry
+from monailabel_app.lib.datastore.journal import Entry, ImageEntry, ImageInfo, LabelEntry
 from monailabel_app.lib.datastore.ledger import Ledger, number_of
 from monailabel_app.lib.datastore.scan import find_image
 from monailabel_app.lib.errors import InvalidNameError
@@ -58,14 +57,16 @@ def import_stock_index(ledger: Ledger) -> None:
         stock = _StockIndex()
     with ledger.writing() as db:
         entries = [entry for item in stock.objects.items() for entry in _entries(ledger, db, item)]
+        named = {entry.image for entry in entries if isinstance(entry, ImageEntry)}
+        bare = {i for (i,) in db.execute("SELECT id FROM images WHERE info = '{}'").fetchall()}
+        entries += [
+            ImageInfo(image=image_id, info=info)
+            for image_id, found in stock.objects.items()
+            if image_id in named | bare and (info := _kept_info(found))
+        ]
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('imported', 1)")
         if entries:
             ledger.carry_out(db, *entries)
-    with ledger.index.write() as db:
-        db.executemany(
-            "UPDATE images SET info = ? WHERE id = ? AND info = '{}'",
-            ((_kept_info(found), image_id) for image_id, found in stock.objects.items()),
-        )
-        db.execute("INSERT OR REPLACE INTO meta VALUES ('imported', 1)")
     logger.info("took over %d images from %s", len(stock.objects), STOCK_INDEX)
 
 
@@ -84,10 +85,10 @@ def _entries(ledger: Ledger, db: sqlite3.Connection, item: tuple[str, _Object]) 
         yield from _labels(ledger, image_id, found.labels)
 
 
-def _kept_info(found: _Object) -> str:
+def _kept_info(found: _Object) -> dict[str, Any]:
     """What was stored about an image, without its file's name and its stale score."""
     info = found.image.info
-    return json.dumps({key: info[key] for key in info if key not in (INFO_KEY, "name")})
+    return {key: info[key] for key in info if key not in (INFO_KEY, "name")}
 
 
 def _labels(ledger: Ledger, image_id: str, labels: Mapping[str, _File]) -> Iterator[Entry]:

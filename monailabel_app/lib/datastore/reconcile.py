@@ -20,8 +20,20 @@ from typing import Any, TypeVar
 from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
 from lfusion.protocol import MAP_TAGS
 from monailabel_app.lib.datastore.folder import StudiesFolder, digest_of
-from monailabel_app.lib.datastore.journal import Entry, ImageEntry, LabelEntry, LabelRemoved
-from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of, put_label
+from monailabel_app.lib.datastore.journal import (
+    Entry,
+    ImageContent,
+    ImageEntry,
+    LabelEntry,
+    LabelRemoved,
+)
+from monailabel_app.lib.datastore.ledger import (
+    Ledger,
+    current_label,
+    is_named,
+    number_of,
+    put_label,
+)
 from monailabel_app.lib.datastore.scan import FoundFile, find_image, find_images, image_id_for
 from monailabel_app.lib.index.results import note_changed
 
@@ -85,8 +97,11 @@ class Reconciler:
                 if entries:
                     self._ledger.carry_out(db, *entries)
             with self._ledger.writing() as db:
-                for path, found in batch:
-                    self._presence(db, path, found)
+                contents = [
+                    entry for path, found in batch for entry in self._presence(db, path, found)
+                ]
+                if contents:
+                    self._ledger.carry_out(db, *contents)
         for files in _batches(labels):
             with self._ledger.writing() as db:
                 seen = [entry for tag, name in files for entry in self._label(db, tag, name)]
@@ -96,8 +111,15 @@ class Reconciler:
     def _differing_images(self) -> list[tuple[ImagePath, FoundFile | None]]:
         """Images that are new, changed, or (None) no longer there."""
         with self._ledger.index.read() as db:
-            rows = db.execute("SELECT path, size, mtime_ns FROM images WHERE present")
-            known = {path: (size, mtime_ns) for path, size, mtime_ns in rows}
+            # Labels of older programs do not say which content of the image they belong to.
+            rows = db.execute(
+                "SELECT path, size, mtime_ns, content IS NULL AND EXISTS "
+                "(SELECT 1 FROM versions WHERE image = number) FROM images WHERE present"
+            )
+            known = {
+                path: None if unknown else (size, mtime_ns)
+                for path, size, mtime_ns, unknown in rows
+            }
         differing: list[tuple[ImagePath, FoundFile | None]] = [
             (found.path, found)
             for found in find_images(self._folder.root)
@@ -132,25 +154,43 @@ class Reconciler:
             names.given.add(image_id)
             yield ImageEntry(image=image_id, path=path)
 
-    def _presence(self, db: sqlite3.Connection, path: ImagePath, found: FoundFile | None) -> None:
-        """Note what the file of a known image looks like now; another content is not scored."""
+    def _presence(
+        self, db: sqlite3.Connection, path: ImagePath, found: FoundFile | None
+    ) -> Iterator[Entry]:
+        """Note what the file of a known image looks like now; another content is not scored.
+
+        Yields:
+            The new content of an image with labels.
+        """
         # A file that was not there when the folder was listed may be there by now.
         found = found or find_image(self._folder.root, path)
         if found is None:
             if db.execute("UPDATE images SET present = 0 WHERE path = ?", (path,)).rowcount:
                 logger.info("image file %s is gone; its labels are kept", path)
             return
-        same = db.execute(
-            "UPDATE images SET present = 1 WHERE path = ? AND size = ? AND mtime_ns = ?",
-            (path, found.size, found.mtime_ns),
-        ).rowcount
-        if not same:
-            changed = (found.size, found.mtime_ns, path)
-            db.execute(
-                "UPDATE images SET present = 1, size = ?, mtime_ns = ?, sha256 = NULL "
-                "WHERE path = ?",
-                changed,
-            )
+        row = db.execute(
+            "SELECT images.*, EXISTS (SELECT 1 FROM versions WHERE image = number) AS has_labels "
+            "FROM images WHERE path = ?",
+            (path,),
+        ).fetchone()
+        if row is None:
+            return
+        as_before = (row["size"], row["mtime_ns"]) == (found.size, found.mtime_ns)
+        digest = None
+        if row["has_labels"] and not (as_before and row["content"]):
+            digest = digest_of(self._folder.image(path))
+            before = row["content"] or row["sha256"]
+            if row["content"] is None:  # labels of older programs
+                yield ImageContent(image=row["id"], sha256=before or digest)
+            if before not in (None, digest):
+                yield ImageContent(image=row["id"], sha256=digest)
+            as_before = as_before or before == digest  # a mere touch
+        db.execute(
+            "UPDATE images SET present = 1, size = ?, mtime_ns = ? WHERE path = ?",
+            (found.size, found.mtime_ns, path),
+        )
+        if not as_before:
+            db.execute("UPDATE images SET sha256 = NULL WHERE path = ?", (path,))
             note_changed(db)  # also of an image without a score, which may just be getting one
 
     def _differs(self, db: sqlite3.Connection, tag: str, name: str) -> bool:
@@ -202,7 +242,7 @@ class Reconciler:
             entry = LabelEntry(
                 image=image_id,
                 tag=tag,
-                version=1 if latest is None else latest["version"] + 1,
+                version=self._ledger.next_version(db, image_id, tag),
                 suffix=suffix,
                 sha256=digest,
                 time=found.mtime_ns / 1e9,
@@ -219,7 +259,7 @@ class _NewNames:
         self.given: set[str] = set()
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self.given or number_of(self._db, str(image_id)) is not None
+        return image_id in self.given or is_named(self._db, str(image_id))
 
 
 def _label_files(folder: StudiesFolder, tag: str) -> Iterator[FoundFile]:

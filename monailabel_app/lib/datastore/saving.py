@@ -12,10 +12,11 @@ from typing import Any
 
 from lfusion.image.read import read_frame_count, read_size
 from lfusion.protocol import LabelVersion, SavedLabel, Submission
-from monailabel_app.lib.datastore.folder import StagedFile
+from monailabel_app.lib.datastore.folder import StagedFile, digest_of
 from monailabel_app.lib.datastore.journal import LabelEntry
 from monailabel_app.lib.datastore.ledger import FINAL, Ledger, current_label, number_of, put_label
-from monailabel_app.lib.errors import LabelError, StorageError, UnknownNameError
+from monailabel_app.lib.datastore.scan import find_image
+from monailabel_app.lib.errors import LabelError, UnknownNameError, storage_error
 from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.names import STRUCTURES_KEY, check_tag
 
@@ -64,6 +65,7 @@ class LabelSaver:
             InvalidNameError: The tag cannot be a folder name.
             LabelError: The file is no label of this image; nothing was changed.
             StorageError: The disk is full or the like; nothing was changed.
+            BusyError: Another process writes; nothing was changed.
         """
         tag = check_tag(tag)
         with self._ledger.index.read() as db:
@@ -81,10 +83,7 @@ class LabelSaver:
             finally:
                 staged.path.unlink(missing_ok=True)
         except (OSError, sqlite3.OperationalError) as error:
-            raise StorageError(
-                f"the label of image {image_id!r} was not saved: {error}; make room on the "
-                "server's disk and save it again"
-            ) from error
+            raise storage_error(f"the label of image {image_id!r} was not saved", error) from error
 
     def save_map(self, image_id: str, source: Path, tag: str, info: Mapping[str, Any]) -> None:
         """Put a map of an image into its place; maps can be made again and have no versions.
@@ -132,17 +131,13 @@ class LabelSaver:
             UnknownNameError: There is no such version, or its file is gone.
         """
         with self._ledger.index.read() as db:
-            row = current_label(db, image_id, FINAL)
-            kept = db.execute(
-                "SELECT suffix FROM versions JOIN images ON image = number "
+            row = db.execute(
+                "SELECT versions.* FROM versions JOIN images ON image = number "
                 "WHERE id = ? AND tag = ? AND versions.version = ?",
                 (image_id, FINAL, version),
             ).fetchone()
-        if row is not None and row["version"] == version:
-            file = self._folder.label(FINAL, row["file"])
-        elif kept is not None:
-            file = self._folder.version(image_id, FINAL, version, kept["suffix"])
-        if kept is None or not file.is_file():
+            file = None if row is None else self._ledger.version_file(db, image_id, FINAL, row)
+        if file is None:
             raise UnknownNameError(
                 f"image {image_id[:80]!r} has no version {version} of its label; GET /versions "
                 "lists them"
@@ -179,13 +174,17 @@ class LabelSaver:
             if repeated is not None:
                 version, conflict = repeated
                 return _answer(image_id, tag, version, conflict)
+            unseen = self._ledger.unseen_label(db, image_id, tag, staged.suffix)
             row = current_label(db, image_id, tag)
             current = 0 if row is None else row["version"]
+            following = self._ledger.next_version(db, image_id, tag)
+            if unseen is not None:
+                current, following = unseen.version, unseen.version + 1
             stale = submission.base_version is not None and submission.base_version != current
             entry = LabelEntry(
                 image=image_id,
                 tag=tag,
-                version=_next_version(db, number, tag),
+                version=following,
                 suffix=staged.suffix,
                 sha256=staged.sha256,
                 time=time.time(),
@@ -196,13 +195,23 @@ class LabelSaver:
                 conflict_with=current if stale and current else None,
                 key=submission.idempotency_key,
                 info={**_kept_info(submission, author), STRUCTURES_KEY: structures},
+                staged=staged.path.name,
+                image_sha256=self._content(db, number),
             )
-            kept = self._folder.version(image_id, tag, entry.version, entry.suffix)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            staged.path.replace(kept)
-            self._ledger.carry_out(db, entry)
+            self._ledger.carry_out(db, *([] if unseen is None else [unseen]), entry)
         logger.info("saved version %d of label %s of image %s", entry.version, tag, image_id)
         return _answer(image_id, tag, entry.version, entry.conflict_with)
+
+    def _content(self, db: sqlite3.Connection, number: int) -> str | None:
+        """SHA-256 of an image's file, which is only read where it changed since the last look."""
+        row = db.execute("SELECT * FROM images WHERE number = ?", (number,)).fetchone()
+        found = find_image(self._folder.root, row["path"])
+        if found is None:
+            return None
+        known = row["content"] or row["sha256"]
+        if known is not None and (found.size, found.mtime_ns) == (row["size"], row["mtime_ns"]):
+            return str(known)
+        return digest_of(self._folder.image(row["path"]))
 
 
 def _answer(image_id: str, tag: str, version: int, conflict: int | None) -> SavedLabel:
@@ -222,13 +231,6 @@ def _saved_with(
         (number, tag, key),
     ).fetchone()
     return None if row is None else (row["version"], row["conflict_with"])
-
-
-def _next_version(db: sqlite3.Connection, number: int, tag: str) -> int:
-    row = db.execute(
-        "SELECT max(version) FROM versions WHERE image = ? AND tag = ?", (number, tag)
-    ).fetchone()
-    return 1 + (row[0] or 0)
 
 
 def _kept_info(submission: Submission, author: str | None) -> dict[str, Any]:

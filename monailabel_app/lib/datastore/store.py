@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,8 +16,17 @@ from lfusion.image.write import atomic_path
 from lfusion.protocol import MAP_TAGS, Submission
 from monailabel_app.lib.datastore.folder import StudiesFolder
 from monailabel_app.lib.datastore.imported import import_stock_index
-from monailabel_app.lib.datastore.journal import AsideEntry, ImageEntry, ImageRemoved, LabelRemoved
-from monailabel_app.lib.datastore.ledger import Ledger, current_label, number_of
+from monailabel_app.lib.datastore.journal import (
+    AsideEntry,
+    Entry,
+    ImageEntry,
+    ImageInfo,
+    ImageRemoved,
+    LabelInfo,
+    LabelRemoved,
+    TextEntry,
+)
+from monailabel_app.lib.datastore.ledger import Ledger, current_label, is_named
 from monailabel_app.lib.datastore.listing import image_row
 from monailabel_app.lib.datastore.masks import import_masks
 from monailabel_app.lib.datastore.reader import StudiesReader, tag_text
@@ -59,6 +68,7 @@ class StudiesDatastore(StudiesReader):
         if read_only:
             return
         self.ledger.recover()
+        self.folder.clean()
         import_stock_index(self.ledger)
         self.refresh()
         import_masks(self.ledger, self.saver)
@@ -77,18 +87,42 @@ class StudiesDatastore(StudiesReader):
 
     def set_name(self, name: str) -> None:
         """Give the studies a name."""
-        self._set_text("name", name)
+        self.record(TextEntry(key="name", value=name))
 
     def set_description(self, description: str) -> None:
         """Say something of the studies."""
-        self._set_text("description", description)
+        self.record(TextEntry(key="description", value=description))
 
     def refresh(self) -> None:
         """Look through the folder."""
         self._reconciler.look_through()
 
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+    def record(self, *entries: Entry) -> None:
+        """Put entries into the journal and apply them.
+
+        Args:
+            entries: What happened.
+
+        Raises:
+            OSError: The disk is full or the like; nothing happened.
+        """
+        with self.ledger.writing() as db:
+            self.ledger.carry_out(db, *entries)
+
+    def add_image(
+        self,
+        image_id: str,
+        image_filename: str,
+        image_info: dict[str, Any],
+        author: str | None = None,
+    ) -> str:
         """Copy a new image into the folder.
+
+        Args:
+            image_id: Its id, or "" for the name of the file.
+            image_filename: The file.
+            image_info: What to store with it.
+            author: User name, or None without authentication.
 
         Raises:
             InvalidNameError: The id cannot be a file name, or is that of an annotation.
@@ -104,21 +138,26 @@ class StudiesDatastore(StudiesReader):
             )
         target = self.folder.image(name)
         with self.ledger.writing() as db:
-            if target.exists() or number_of(db, image_id) is not None:
+            if target.exists() or is_named(db, image_id):
                 raise ConflictError(
                     f"expected the id of a new image; {image_id!r} exists; choose another id or "
                     "delete that image first"
                 )
             with atomic_path(target) as temporary:
                 shutil.copyfile(source, temporary)
-            self.ledger.carry_out(db, ImageEntry(image=image_id, path=name))
+            entries: list[Entry] = [ImageEntry(image=image_id, path=name, author=author)]
+            if image_info:
+                entries.append(ImageInfo(image=image_id, info=image_info, author=author))
+            self.ledger.carry_out(db, *entries)
         self._reconciler.look_at([name], [])
-        if image_info:
-            self.update_image_info(image_id, image_info)
         return image_id
 
-    def remove_image(self, image_id: str) -> None:
+    def remove_image(self, image_id: str, author: str | None = None) -> None:
         """Delete an image with its labels and their versions.
+
+        Args:
+            image_id: Of the image.
+            author: User name, or None without authentication.
 
         Raises:
             ImageNotFoundException: There is none of this id.
@@ -133,7 +172,7 @@ class StudiesDatastore(StudiesReader):
             self.folder.image(row["path"]).unlink(missing_ok=True)
             for tag, file in labels:
                 self.folder.label(tag, file).unlink(missing_ok=True)
-            self.ledger.carry_out(db, ImageRemoved(image=image_id))
+            self.ledger.carry_out(db, ImageRemoved(image=image_id, author=author))
         self.ledger.recover()  # its versions go once that is committed
         logger.info("removed image %s", image_id)
 
@@ -148,8 +187,13 @@ class StudiesDatastore(StudiesReader):
             self.saver.save(image_id, source, tag, Submission(**(label_info or {})), None)
         return image_id
 
-    def remove_label(self, label_id: str, label_tag: str) -> None:
+    def remove_label(self, label_id: str, label_tag: str, author: str | None = None) -> None:
         """Delete a label; its versions are kept.
+
+        Args:
+            label_id: Id of its image.
+            label_tag: Which of its labels.
+            author: User name, or None without authentication.
 
         Raises:
             LabelNotFoundException: There is none.
@@ -159,58 +203,115 @@ class StudiesDatastore(StudiesReader):
             row = current_label(db, label_id, tag)
             if row is None:
                 raise LabelNotFoundException(f"Label {label_id} Tag {tag} not found")
-            entry = LabelRemoved(image=label_id, tag=tag)
-            if tag not in MAP_TAGS:
-                self.ledger.keep(entry, row)
-            self.folder.label(tag, row["file"]).unlink(missing_ok=True)
-            self.ledger.carry_out(db, entry)
+            unseen = None
+            if tag in MAP_TAGS:
+                self.folder.label(tag, row["file"]).unlink(missing_ok=True)
+            else:
+                suffix = row["file"].removeprefix(label_id)
+                unseen = self.ledger.unseen_label(db, label_id, tag, suffix)
+            entry = LabelRemoved(image=label_id, tag=tag, author=author)
+            self.ledger.carry_out(db, *([] if unseen is None else [unseen]), entry)
 
-    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+    def update_image_info(
+        self, image_id: str, info: dict[str, Any], author: str | None = None
+    ) -> None:
         """Store more with an image.
+
+        Args:
+            image_id: Of the image.
+            info: Fields to add or replace.
+            author: User name, or None without authentication.
 
         Raises:
             ImageNotFoundException: There is none of this id.
         """
-        with self.index.write() as db:
-            row = image_row(db, image_id)
-            if row is None:
+        with self.ledger.writing() as db:
+            if image_row(db, image_id) is None:
                 raise ImageNotFoundException(f"Image {image_id} not found")
-            merged = json.dumps({**json.loads(row["info"]), **info})
-            db.execute("UPDATE images SET info = ? WHERE number = ?", (merged, row["number"]))
+            self.ledger.carry_out(db, ImageInfo(image=image_id, info=info, author=author))
 
-    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+    def update_label_info(
+        self, label_id: str, label_tag: str, info: dict[str, Any], author: str | None = None
+    ) -> None:
         """Store more with a label.
+
+        Args:
+            label_id: Id of its image.
+            label_tag: Which of its labels.
+            info: Fields to add or replace.
+            author: User name, or None without authentication.
 
         Raises:
             LabelNotFoundException: There is none.
         """
         tag = tag_text(label_tag)
-        with self.index.write() as db:
-            row = current_label(db, label_id, tag)
-            if row is None:
+        with self.ledger.writing() as db:
+            if current_label(db, label_id, tag) is None:
                 raise LabelNotFoundException(f"Label: {label_id} Tag: {tag} not found")
-            merged = json.dumps({**json.loads(row["info"]), **info})
-            db.execute(
-                "UPDATE labels SET info = ? WHERE image = ? AND tag = ?",
-                (merged, row["image"], tag),
-            )
+            entry = LabelInfo(image=label_id, tag=tag, info=info, author=author)
+            self.ledger.carry_out(db, entry)
 
     def set_aside(
-        self, image_id: str, aside: Literal["skipped", "flagged"] | None, reason: str
+        self,
+        image_id: str,
+        aside: Literal["skipped", "flagged"] | None,
+        reason: str,
+        client_id: str | None = None,
+        author: str | None = None,
     ) -> None:
         """Take an image out of the pool, or (None) back into it; a lease on it ends.
+
+        Args:
+            image_id: Of the image.
+            aside: How.
+            reason: Why.
+            client_id: Which client asked.
+            author: User name, or None without authentication.
 
         Raises:
             UnknownNameError: No image has this id.
         """
         with self.ledger.writing() as db:
-            row = image_row(db, image_id)
-            if row is None:
-                raise UnknownNameError(f"there is no image {image_id[:80]!r} in the datastore")
-            db.execute("DELETE FROM leases WHERE image = ?", (row["number"],))
-            entry = AsideEntry(image=image_id, aside=aside, note=reason)
+            number = self._known(db, image_id)["number"]
+            db.execute("DELETE FROM leases WHERE image = ?", (number,))
+            entry = AsideEntry(
+                image=image_id, aside=aside, note=reason, client_id=client_id, author=author
+            )
             self.ledger.carry_out(db, entry)
 
-    def _set_text(self, key: str, value: str) -> None:
-        with self.index.write() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+    def take_back(
+        self,
+        image_id: str,
+        aside: Literal["skipped", "flagged"],
+        client_id: str | None = None,
+        author: str | None = None,
+    ) -> None:
+        """Undo a skip or a flag: the image is in the pool again. Twice is the same.
+
+        Args:
+            image_id: Of the image.
+            aside: What to undo.
+            client_id: Which client asked.
+            author: User name, or None without authentication.
+
+        Raises:
+            UnknownNameError: No image has this id.
+            ConflictError: The image is set aside in the other way.
+        """
+        with self.ledger.writing() as db:
+            row = self._known(db, image_id)
+            if row["aside"] is None:
+                return
+            if row["aside"] != aside:
+                raise ConflictError(
+                    f"image {image_id[:80]!r} is {row['aside']}, not {aside}; undo that instead"
+                )
+            entry = AsideEntry(image=image_id, aside=None, client_id=client_id, author=author)
+            self.ledger.carry_out(db, entry)
+
+    def _known(self, db: sqlite3.Connection, image_id: str) -> sqlite3.Row:
+        """The row of an image that is there."""
+        row = image_row(db, image_id)
+        if row is None:
+            raise UnknownNameError(f"there is no image {image_id[:80]!r} in the datastore")
+        return row

@@ -6,12 +6,14 @@ import logging
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from monailabel_app.lib.errors import StorageError
-from monailabel_app.lib.index.schema import SCHEMA, SCHEMA_VERSION
+from monailabel_app.lib.index.schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,30 @@ _DAMAGED = (
 """What SQLite says of a bad file; its other errors tell of a full disk and the like."""
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that can close all its cursors.
+
+    A cursor with rows left keeps the snapshot of its transaction, also after the rollback: the
+    next writing transaction of the same connection then fails at once with `database is locked`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """See the base class."""
+        cursor = super().execute(*args)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close_cursors(self) -> None:
+        """Close the cursors that were not read to their end."""
+        for cursor in tuple(self._cursors):
+            cursor.close()
+        self._cursors.clear()
+
+
 class Index:
     """Transactions on the index; any thread may ask for one, several processes may be open.
 
@@ -36,16 +62,13 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[_Connection] = []
         # SQLite lets writers of one process poll for their turn; a lock wakes the next at once.
         self._writing = threading.Lock()
         with self._lent() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
-            if not _version(connection):
-                for statement in _statements(SCHEMA):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _migrate(connection)
             connection.execute("COMMIT")
 
     @contextmanager
@@ -60,6 +83,7 @@ class Index:
             try:
                 yield connection
             finally:
+                connection.close_cursors()
                 connection.execute("ROLLBACK")
 
     @contextmanager
@@ -80,6 +104,7 @@ class Index:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
             finally:
+                connection.close_cursors()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
@@ -89,7 +114,7 @@ class Index:
             self._idle.pop().close()
 
     @contextmanager
-    def _lent(self) -> Iterator[sqlite3.Connection]:
+    def _lent(self) -> Iterator[_Connection]:
         """A connection that no other thread uses meanwhile."""
         try:
             connection = self._idle.pop()
@@ -102,7 +127,7 @@ class Index:
 
 
 def recovered_index(path: Path) -> Index:
-    """Open an index; one that is damaged or of another schema is put aside for a new one.
+    """Open an index; one that is damaged or of a newer schema is put aside for a new one.
 
     What a new index cannot know, the caller takes from the journal and the files.
 
@@ -146,8 +171,8 @@ def _damage(path: Path) -> str | None:
     try:
         with closing(_connect(path)) as connection:
             version = _version(connection)
-            if version not in (0, SCHEMA_VERSION):
-                return f"schema {version}, expected {SCHEMA_VERSION}"
+            if version > SCHEMA_VERSION:
+                return f"schema {version}, expected at most {SCHEMA_VERSION}"
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
         if not {error.sqlite_errorcode, error.sqlite_errorcode & 0xFF} & set(_DAMAGED):
@@ -156,9 +181,49 @@ def _damage(path: Path) -> str | None:
     return None if found == "ok" else found
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Keep all processes from writing while the block runs; nothing is changed.
+
+    Args:
+        path: Of the index; without one there is nothing to wait for.
+
+    Raises:
+        sqlite3.OperationalError: Another process writes for longer than `BUSY_SECONDS`.
+    """
+    if not path.exists():
+        yield
+        return
+    with closing(_connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older version to this one; in a transaction."""
+    version = _version(connection)
+    if version == SCHEMA_VERSION:
+        return
+    for step in (
+        [SCHEMA] if not version else [MIGRATIONS[v] for v in range(version, SCHEMA_VERSION)]
+    ):
+        for statement in _statements(step):
+            connection.execute(statement)
+    if version:
+        logger.info("migrated the index from schema %d to %d", version, SCHEMA_VERSION)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _connect(path: Path) -> _Connection:
     connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=_Connection,
     )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lfusion.acquisition import PLANNED, STRATEGIES
@@ -74,13 +74,23 @@ def unscored(
     return [PoolImage(*row) for row in rows]
 
 
-def spread_unscored(db: sqlite3.Connection, checkpoint: int) -> Iterator[PoolImage]:
-    """Open images without a score, in the fixed random order, so from all over the folder."""
+def spread_unscored(
+    db: sqlite3.Connection, checkpoint: int, *, limit: int, offset: int
+) -> list[PoolImage]:
+    """Open images without a score, in the fixed random order, so from all over the folder.
+
+    Args:
+        db: A transaction.
+        checkpoint: Its number.
+        limit: At most so many.
+        offset: So many come before them.
+    """
     rows = db.execute(
-        f"SELECT {_POOL_IMAGE} FROM images WHERE state = 'open' AND {_UNSCORED} ORDER BY draw",
-        {"checkpoint": checkpoint},
+        f"SELECT {_POOL_IMAGE} FROM images WHERE state = 'open' AND {_UNSCORED} ORDER BY draw "
+        "LIMIT :limit OFFSET :offset",
+        {"checkpoint": checkpoint, "limit": limit, "offset": offset},
     )
-    return (PoolImage(*row) for row in rows)
+    return [PoolImage(*row) for row in rows]
 
 
 def count_unscored(db: sqlite3.Connection, checkpoint: int) -> int:

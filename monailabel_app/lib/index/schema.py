@@ -7,8 +7,8 @@ which images are offered, and `tallies` holds the numbers of images by state.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
-"""In `PRAGMA user_version`; an index of another one is made anew from journal and files."""
+SCHEMA_VERSION = 3
+"""In `PRAGMA user_version`; an older index is migrated, see `MIGRATIONS`."""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -21,6 +21,7 @@ CREATE TABLE images (
     size INTEGER,
     mtime_ns INTEGER,
     sha256 TEXT,                            -- known once it was scored
+    content TEXT,                           -- SHA-256 of the file that labels belong to
     version INTEGER NOT NULL DEFAULT 0,     -- of the final label, 0 without one
     aside TEXT,                             -- 'skipped' or 'flagged'
     note TEXT,
@@ -59,6 +60,9 @@ CREATE TABLE versions (
     conflict_with INTEGER,
     key TEXT,                               -- of the client, so that a retry saves nothing
     info TEXT NOT NULL,
+    image_sha256 TEXT,                      -- of the image that was labelled
+    kept_as TEXT,                           -- where it is not VERSION.SUFFIX
+    withdrawn INTEGER NOT NULL DEFAULT 0,   -- current until the image was exchanged
     PRIMARY KEY (image, tag, version)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX versions_by_key ON versions (image, tag, key) WHERE key IS NOT NULL;
@@ -66,8 +70,19 @@ CREATE UNIQUE INDEX versions_by_key ON versions (image, tag, key) WHERE key IS N
 CREATE TABLE leases (
     image INTEGER PRIMARY KEY REFERENCES images (number) ON DELETE CASCADE,
     client_id TEXT NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,               -- by the clock of `leases`
+    owner TEXT NOT NULL DEFAULT ''          -- the user, or the client of a server without tokens
 );
+
+CREATE TABLE refusals (                     -- label files that cannot be used
+    tag TEXT NOT NULL,
+    file TEXT NOT NULL,
+    image INTEGER,
+    size INTEGER,
+    mtime_ns INTEGER,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (tag, file)
+) WITHOUT ROWID;
 
 CREATE TABLE checkpoints (
     number INTEGER PRIMARY KEY,
@@ -161,3 +176,50 @@ CREATE TRIGGER ranking_opened AFTER UPDATE OF open ON ranking WHEN OLD.open <> N
             WHERE name = 'ranked ' || NEW.checkpoint || ' ' || NEW.name);
 END;
 """
+
+MIGRATIONS = {
+    # Scores of version 1 are of another form; the images are scored again.
+    1: """
+DELETE FROM ranking;
+DELETE FROM results;
+UPDATE checkpoints SET generation = -1;
+DROP TABLE plans;
+CREATE TABLE plans (
+    checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
+    strategy TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images (number) ON DELETE CASCADE,
+    value REAL NOT NULL,
+    PRIMARY KEY (checkpoint, strategy, place)
+) WITHOUT ROWID;
+CREATE TABLE plan_states (
+    checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
+    strategy TEXT NOT NULL,
+    pool TEXT NOT NULL,                     -- what the plan was made from
+    PRIMARY KEY (checkpoint, strategy)
+) WITHOUT ROWID;
+CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
+CREATE TRIGGER image_labelled AFTER UPDATE ON images
+    WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
+    INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
+END;
+""",
+    2: """
+ALTER TABLE images ADD COLUMN content TEXT;
+ALTER TABLE versions ADD COLUMN image_sha256 TEXT;
+ALTER TABLE versions ADD COLUMN kept_as TEXT;
+ALTER TABLE versions ADD COLUMN withdrawn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE leases ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+UPDATE leases SET owner = 'client ' || client_id;
+CREATE TABLE refusals (                     -- label files that cannot be used
+    tag TEXT NOT NULL,
+    file TEXT NOT NULL,
+    image INTEGER,
+    size INTEGER,
+    mtime_ns INTEGER,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (tag, file)
+) WITHOUT ROWID;
+""",
+}
+"""Statements that bring an index from a version to the next one."""

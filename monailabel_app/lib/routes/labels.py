@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import FileResponse
-from monailabel.endpoints.user.auth import DEFAULT_USER
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from monailabel_app.lib.routes.common import (
     Annotator,
     AnyUser,
     Params,
+    author_of,
     file_answer,
     json_object,
     received,
@@ -41,9 +41,9 @@ def save_label(
         submission = Submission.model_validate(json_object(params))
     except ValidationError as error:
         raise RequestError(f"expected params of a label; {error.errors()[0]['msg']}") from error
-    author = None if user == DEFAULT_USER else user.username
+    author = author_of(user)
     instance = app_instance()
-    with received(label, slices=True) as sent:
+    with received(label) as sent:
         saved: SavedLabel = instance.datastore().saver.save(
             image, sent, tag or DefaultLabelTag.FINAL.value, submission, author
         )
@@ -72,7 +72,7 @@ def check_label(user: AnyUser, image: str, tag: str) -> None:
 @router.delete("/datastore/label")
 def remove_label(user: Admin, id: str, tag: str) -> dict[str, str]:
     """Delete a label; its versions are kept."""
-    app_instance().datastore().remove_label(id, tag)
+    app_instance().datastore().remove_label(id, tag, author_of(user))
     return {}
 
 
@@ -88,9 +88,9 @@ def label_info(user: AnyUser, label: str, tag: str) -> dict[str, Any]:
 @router.put("/datastore/label/info")
 def update_label_info(user: Annotator, label: str, tag: str, info: Params = "{}") -> None:
     """Store more with a label."""
-    author = {} if user == DEFAULT_USER else {"user": user.username}
-    given = {**json_object(info, "info"), **author}
-    app_instance().datastore().update_label_info(label, tag, given)
+    author = author_of(user)
+    given = {**json_object(info, "info"), **({} if author is None else {"user": author})}
+    app_instance().datastore().update_label_info(label, tag, given, author)
 
 
 @router.put("/datastore/updatelabelinfo", include_in_schema=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import FileResponse
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 
 from lfusion.checkpoint import Checkpoint
 from lfusion.errors import CheckpointError
 from lfusion.protocol import MODEL_NAME
-from monailabel_app.lib.errors import RequestError, UnknownNameError
-from monailabel_app.lib.routes.common import Admin, received_as
+from monailabel_app.lib.datastore.journal import ModelEntry
+from monailabel_app.lib.errors import RequestError, UnknownNameError, client_message
+from monailabel_app.lib.routes.common import Admin, author_of, received_as
 from monailabel_app.lib.served import ServedModel
 
 router = APIRouter(prefix="/model", tags=["Model"])
@@ -28,7 +30,7 @@ def _served(model: str = MODEL_NAME) -> ServedModel:
 @router.post("/rollback")
 def rollback(user: Admin) -> dict[str, str]:
     """Serve the checkpoint before the present one; a second call takes it back."""
-    return {"checkpoint_id": _served().rollback()}
+    return _recorded("rolled back", _served().rollback(), user)
 
 
 @router.get("/info/{model}")
@@ -57,10 +59,19 @@ def upload_model(user: Admin, model: str, file: Annotated[UploadFile, File()]) -
         try:
             checkpoint = Checkpoint.load(sent)
         except CheckpointError as error:
-            raise RequestError(str(error)) from error
+            raise RequestError(client_message(error)) from error
     if dict(checkpoint.labels) != dict(served.labels()):
         raise RequestError(
             f"expected a model of {dict(served.labels())}; got one of {dict(checkpoint.labels)}; "
             "the saved labels would not fit it"
         )
-    return {"checkpoint_id": served.publish(checkpoint)}
+    return _recorded("uploaded", served.publish(checkpoint), user)
+
+
+def _recorded(
+    action: Literal["uploaded", "rolled back"], checkpoint_id: str, user: User
+) -> dict[str, str]:
+    """Put a change of the served model into the journal."""
+    entry = ModelEntry(action=action, checkpoint_id=checkpoint_id, author=author_of(user))
+    app_instance().datastore().record(entry)
+    return {"checkpoint_id": checkpoint_id}

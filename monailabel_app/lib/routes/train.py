@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 
 from lfusion.protocol import MODEL_NAME, TrainingStatus
+from monailabel_app.lib.datastore.journal import TrainingEntry
 from monailabel_app.lib.errors import UnknownNameError
 from monailabel_app.lib.jobs import TrainingJobs
-from monailabel_app.lib.routes.common import Admin, AnyUser, JsonParams, known
+from monailabel_app.lib.routes.common import Admin, AnyUser, JsonParams, author_of, known
+from monailabel_app.lib.training_state import TrainingRecord
 
 router = APIRouter(tags=["Train"])
 
@@ -39,7 +42,7 @@ def train_task(user: AnyUser, all: bool = False, check_if_running: bool = False)
 def train_all(user: Admin, params: JsonParams = None) -> dict[str, Any]:
     """Start the one training, as MONAI Label starts all of its."""
     given = (params or {}).get(MODEL_NAME)
-    record = _jobs().start(given if isinstance(given, dict) else {}, app_instance().datastore())
+    record = _started(given if isinstance(given, dict) else {}, user)
     return {MODEL_NAME: {"result": record.task(), "detail": None}}
 
 
@@ -47,11 +50,28 @@ def train_all(user: Admin, params: JsonParams = None) -> dict[str, Any]:
 def run_training(user: Admin, model: str, params: JsonParams = None) -> dict[str, Any]:
     """Start the training, in a process of its own; refused while one runs."""
     known("trainers", model)
-    return _jobs().start(params or {}, app_instance().datastore()).task()
+    return _started(params or {}, user).task()
 
 
 @router.delete("/train/")
 def stop_training(user: Admin) -> dict[str, Any] | None:
     """End the training at once; the served model stays. `null` when none was running."""
     record = _jobs().stop()
-    return None if record is None else record.task()
+    if record is None:
+        return None
+    _record("stop requested", record, user)
+    return record.task()
+
+
+def _started(params: dict[str, Any], user: User) -> TrainingRecord:
+    """Start the training, and put that into the journal."""
+    record = _jobs().start(params, app_instance().datastore())
+    _record("started", record, user)
+    return record
+
+
+def _record(action: str, record: TrainingRecord, user: User) -> None:
+    entry = TrainingEntry(
+        action=action, training=record.id, detail=record.mode or "", author=author_of(user)
+    )
+    app_instance().datastore().record(entry)

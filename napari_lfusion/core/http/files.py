@@ -18,9 +18,9 @@ from PIL import Image
 
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, UltrasoundImage, read_image, read_mask_frames
+from lfusion.image.decode import open_image
 from lfusion.image.formats import VOLUME_SUFFIXES, suffix_of
-from lfusion.image.read import read_frame_count
-from lfusion.image.volumes import read_stack, read_volume
+from lfusion.image.read import read_frame_count, read_map
 from lfusion.types import FloatMap, LabelMap
 from napari_lfusion.core.errors import BadAnswerError
 
@@ -94,8 +94,11 @@ def decode_mask(file: Received) -> tuple[LabelMap, Geometry | None]:
     """
     with _on_disk(file) as path:
         masks = read_mask_frames(path)
-        volume = suffix_of(path) in VOLUME_SUFFIXES
-        return masks[len(masks) // 2], read_stack(path)[1] if volume else None
+        mask = masks[len(masks) // 2]
+        if suffix_of(path) not in VOLUME_SUFFIXES:
+            return mask, None
+        with open_image(path) as parsed:
+            return mask, parsed.geometry
 
 
 def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
@@ -105,10 +108,7 @@ def decode_map(file: Received) -> tuple[FloatMap, Geometry]:
         BadAnswerError: As `decode_image`; also when it holds NaN or infinity.
     """
     with _on_disk(file) as path:
-        values, geometry = read_volume(path)
-    if values.ndim != 2 or not np.isfinite(values).all():
-        raise BadAnswerError(f"expected a map of finite numbers in {file.name}")
-    return np.ascontiguousarray(values, np.float32), geometry
+        return read_map(path)
 
 
 def decode_thumbnail(content: bytes) -> NDArray[np.uint8]:
