@@ -522,7 +522,7 @@ def _unpacked(segment: bytes, size: int) -> NDArray[np.uint8]:
     target = bytearray(size + 2)  # a padded segment may give bytes of its padding
     try:
         found = imagecodecs.packbits_decode(segment, out=target)
-    except imagecodecs.ImcdError as error:
+    except RuntimeError as error:  # of which its errors are
         raise ImageError("the pixel data are damaged; export the image again") from error
     if len(found) < size:
         raise ImageError(
