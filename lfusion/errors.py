@@ -27,6 +27,19 @@ class ImageError(LFusionError):
         self.path = path
 
 
+class ImageWriteError(ImageError):
+    """A mask or map cannot be written: there is no room, no folder, or no right to write.
+
+    Args:
+        reason: What failed, without the path.
+        path: The file.
+    """
+
+    def __init__(self, reason: str, path: Path) -> None:
+        super().__init__(reason, path)
+        self.args = (f"cannot write {path}: {reason}",)
+
+
 class TooLargeError(ImageError):
     """Decoding an image would take more memory or time than the limits allow."""
 

@@ -52,6 +52,7 @@ from monailabel_app.lib.planning import BatchPlanning
 from monailabel_app.lib.queue import LabellingQueue
 from monailabel_app.lib.scoring import PoolScoring
 from monailabel_app.lib.served import ServedModel
+from monailabel_app.lib.sessions import LimitedSessions
 from monailabel_app.lib.strategies import QueueStrategy
 from monailabel_app.lib.structures import agreed_structures, start_checkpoint
 from monailabel_app.lib.tokens import Role
@@ -171,6 +172,13 @@ class LFusionApp(MONAILabelApp):  # type: ignore[misc]  # MONAI Label has no typ
             self._record_training(record.status, record)
         finally:
             self._training_ended(record)
+
+    def _load_sessions(self, load: bool = False) -> LimitedSessions | None:
+        """Sessions with limits for each user; MONAI Label removes expired ones every 5 minutes."""
+        if not load:
+            return None
+        path = settings.MONAI_LABEL_SESSION_PATH or str(self._state / "sessions")
+        return LimitedSessions(path, settings.MONAI_LABEL_SESSION_EXPIRY)
 
     def _training_ended(self, record: TrainingRecord) -> None:
         """Rank anew with the new checkpoint, and train again if labels came meanwhile.

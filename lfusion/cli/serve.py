@@ -25,6 +25,10 @@ _LOGGING: dict[str, Any] = {
 }
 
 
+_HEADER_BYTES = 16 * 1024
+"""Of a request line with all its headers; browsers send one or two kilobytes."""
+
+
 def serve(
     studies: Annotated[
         str,
@@ -65,6 +69,13 @@ def serve(
     max_upload_mib: Annotated[
         int, typer.Option(help="Largest upload in MiB.", min=1, max=65536)
     ] = 512,
+    access_log: Annotated[
+        bool,
+        typer.Option(
+            "--access-log",
+            help="Log each request: method, route, status, time and user; no ids and no tokens.",
+        ),
+    ] = False,
 ) -> None:
     """Serve a folder or store of images to 3D Slicer, napari and every MONAI Label client."""
     remote = studies.startswith(("http://", "https://"))
@@ -82,6 +93,8 @@ def serve(
     Checkpoint.load(checkpoint or default_checkpoint_path())
     state = (app_state or Path(studies) / ".lfusion").resolve()
     conf: dict[str, Any] = {"state": str(state), "max_upload_mib": max_upload_mib}
+    if access_log:
+        conf["access_log"] = "true"
     if label:
         conf["labels"] = json.dumps(label)
     if train_after:
@@ -114,8 +127,11 @@ def _run(listener: socket.socket) -> None:
         "monailabel_app.server:ready_app",
         factory=True,
         log_config=_LOGGING,
-        access_log=False,
+        access_log=False,  # uvicorn's own holds queries, and with them image ids
         timeout_graceful_shutdown=5,
+        http="monailabel_app.lib.connection:GuardedProtocol",
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+        ws="none",
     )
     uvicorn.Server(config).run(sockets=[listener])
 

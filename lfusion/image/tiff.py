@@ -498,17 +498,22 @@ class _Reader:
             offset += head
             body = self.at(offset, count * entry, "a page")
             entries: dict[int, _Entry] = {}
-            for start in range(0, len(body), entry):
-                tag = self._unpack("H", body[start : start + 2])
-                if tag in _TAGS and tag not in entries:
-                    parsed = self._entry(tag, body[start : start + entry], offset + start)
-                    if parsed.count:
-                        entries[tag] = parsed
+            for tag, start in self._known(body, entry):
+                parsed = self._entry(tag, body[start : start + entry], offset + start)
+                if parsed.count:
+                    entries[tag] = parsed
             following = self.at(offset + len(body), struct.calcsize(word), "a page")
             offset = self._unpack(word, following)
             yield _Page(self, entries)
         if not known:
             raise ImageError(f"the TIFF file has no page; {_DAMAGED}")
+
+    def _known(self, body: bytes, entry: int) -> list[tuple[int, int]]:
+        """Find (tag, offset) of the first entry of each known tag in a directory."""
+        layout = np.dtype({"names": ["tag"], "formats": [self.order + "u2"], "itemsize": entry})
+        found, first = np.unique(np.frombuffer(body, layout)["tag"], return_index=True)
+        pairs = zip(found.tolist(), (first * entry).tolist(), strict=True)
+        return [(tag, start) for tag, start in pairs if tag in _TAGS]
 
     def _entry(self, tag: int, content: bytes, place: int) -> _Entry:
         word = "Q" if self._big else "I"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfusion.errors import ImageError
+from lfusion.errors import ImageError, ImageWriteError
 from lfusion.image.formats import suffix_of
 from lfusion.image.grey import to_labels
 from lfusion.image.image import Geometry, UltrasoundImage
@@ -115,9 +116,25 @@ def _write(
         with atomic_path(path) as temporary:
             if suffix in _VOLUMES:
                 write_volume(temporary, values, geometry, compress=compress)
+                _check_written(temporary, values)
             else:
                 write_picture(temporary, values)
     except (OSError, RuntimeError) as error:  # SimpleITK's writers raise RuntimeError
-        raise ImageError(
-            f"cannot write {path}: {error}; check that the folder exists and has room"
+        cause = error.strerror if isinstance(error, OSError) else "the writer of this format failed"
+        raise ImageWriteError(
+            f"{cause}; check that the folder exists and make room on its disk", path
         ) from error
+
+
+def _check_written(path: Path, values: NDArray[Any]) -> None:
+    """Read a volume back: on a full disk ITK writes a part of it and reports no error.
+
+    Raises:
+        OSError: The file holds something else than the values.
+        RuntimeError: It cannot be read.
+    """
+    import SimpleITK  # as in `volumes`: it comes with the first volume
+
+    written = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    if not np.array_equal(written.reshape(-1), values.reshape(-1), equal_nan=True):
+        raise OSError(errno.EIO, "the file was not written completely")

@@ -25,7 +25,9 @@ from monailabel_app.lib.tokens import Role, TokenFileError, Tokens
 
 logger = logging.getLogger(__name__)
 
-PUBLIC = frozenset({("GET", "/health"), ("GET", "/auth/"), ("POST", "/auth/token")})
+PUBLIC = frozenset(
+    {("GET", "/health"), ("GET", "/ready"), ("GET", "/auth/"), ("POST", "/auth/token")}
+)
 """What answers without a token: nothing of the studies."""
 
 

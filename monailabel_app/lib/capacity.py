@@ -40,6 +40,14 @@ scorings = ThreadPoolExecutor(AT_ONCE, "scoring", _stand_back, (SCORING_NICENESS
 """Threads that score the pool, as many as there are cores for."""
 
 
+decodings = ThreadPoolExecutor(AT_ONCE, "decoding")
+"""Threads that decode images for lists: each may take a gigabyte for the largest image."""
+
+decoding_slots = threading.BoundedSemaphore(2 * AT_ONCE)
+"""For uploads, each of which may take a gigabyte when it is decoded. Predictions of uploads take at
+most half of them, so that a label never waits for a prediction."""
+
+
 def share_cores() -> None:
     """Let predictions that run together use each core once, and answers come between them."""
     torch.set_num_threads(max(1, min(torch.get_num_threads(), _CORES // AT_ONCE)))

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from pathlib import Path
 from typing import ClassVar
 
-from lfusion.errors import LFusionError
+from lfusion.errors import ImageError, LFusionError
+
+_PATH = re.compile(r"(?<![\w.:/])/[^\s'\",;:)]+")
+
+
+def client_message(error: Exception) -> str:
+    """Word an error for a client: a file of this server by its name, never by its path.
+
+    Args:
+        error: Of an image its reason is taken, of the operating system its text.
+    """
+    if isinstance(error, ImageError):
+        message = error.reason
+    elif isinstance(error, OSError):
+        message = error.strerror or type(error).__name__
+    else:
+        message = str(error)
+    return _PATH.sub(_file_name, message)
+
+
+def _file_name(found: re.Match[str]) -> str:
+    """The last part of a path of this disk; a route such as `/infer/lfusion` is left as it is."""
+    path = Path(found[0])
+    on_disk = any(parent.is_dir() for parent in path.parents if parent != Path("/"))
+    return path.name if on_disk else found[0]
 
 
 class RequestError(LFusionError):
@@ -51,13 +77,6 @@ class ForbiddenError(RequestError):
 
     status = 403
     code = "forbidden"
-
-
-class TooLargeError(RequestError):
-    """A file is too long, or would become too large when it is decoded."""
-
-    status = 413
-    code = "too_large"
 
 
 class StorageError(RequestError):

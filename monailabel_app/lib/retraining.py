@@ -25,11 +25,12 @@ import torch
 from pydantic import BaseModel
 
 from lfusion.checkpoint import Checkpoint
-from lfusion.errors import ImageError, LFusionError, TrainingError
+from lfusion.errors import LFusionError, TrainingError
 from lfusion.image import Case, Dataset, write_mask
 from lfusion.image.write import atomic_path
 from lfusion.training import train
 from lfusion.types import PixelSize
+from monailabel_app.lib.errors import client_message
 from monailabel_app.lib.labels import read_label
 from monailabel_app.lib.modes import MODES
 from monailabel_app.lib.progress import ProgressWriter
@@ -124,7 +125,7 @@ def carry_out(order: TrainingOrder, served: ServedModel, state: TrainingState) -
         served.publish(trained, state.record().started)
         progress.end(status="done", checkpoint_id=trained.id)
     except (LFusionError, OSError) as error:
-        progress.end(status="failed", error=str(error))
+        progress.end(status="failed", error=client_message(error))
         raise
     except Exception as error:  # whatever it is, people who wait must hear of it
         name = type(error).__name__
@@ -195,8 +196,7 @@ def collect_cases(
             names = label.label_info or as_label_info(label.structures or {})
             write_mask(written, read_label(label.label, label.image, names, labels))
         except LFusionError as error:
-            reason = error.reason if isinstance(error, ImageError) else str(error)
-            skipped[label.id] = f"{label.user_path}: {reason}"
+            skipped[label.id] = f"{label.user_path}: {client_message(error)}"
             logger.warning("the label %s is left out", skipped[label.id])
         else:
             size, group = label.pixel_size_mm, label.group

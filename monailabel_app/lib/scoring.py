@@ -23,7 +23,7 @@ from lfusion.protocol import ScoringStatus, StoredScore
 from monailabel_app.lib.capacity import scorings
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
-from monailabel_app.lib.errors import InvalidNameError
+from monailabel_app.lib.errors import InvalidNameError, client_message
 from monailabel_app.lib.index.results import (
     PoolImage,
     checkpoint_number,
@@ -99,7 +99,7 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
                 self._run()
             except Exception as error:
                 logger.exception("scoring failed")
-                self._update(status="failed", error=str(error))
+                self._update(status="failed", error=client_message(error))
                 raise
             self._update(status="idle" if self._stopped.is_set() else "done")
             return self._status.model_dump()
@@ -258,7 +258,11 @@ class PoolScoring(ScoringMethod):  # type: ignore[misc]  # MONAI Label has no ty
             found = model.score(self._store.folder.image(image.path))
         except (ImageError, NonFiniteError) as error:
             logger.warning("image %s is not scored: %s", image.id, error)
-            return StoredScore(checkpoint_id=model.checkpoint_id, unreadable=str(error)), None, None
+            return (
+                StoredScore(checkpoint_id=model.checkpoint_id, unreadable=client_message(error)),
+                None,
+                None,
+            )
         score = StoredScore(checkpoint_id=model.checkpoint_id, scores=dict(found.scores))
         return score, found.embedding.tobytes(), found.information.tobytes()
 

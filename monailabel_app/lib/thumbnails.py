@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,13 +16,37 @@ _REMEMBERED = 1000
 """Thumbnails, of some 10 kB each."""
 
 
+class FileStamp(NamedTuple):
+    """Signs that a file is another one, or was changed.
+
+    Attributes:
+        inode: Number of the file on its disk.
+        size: Bytes.
+        mtime_ns: Time of the last change.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, file: Path) -> FileStamp:
+        """Read the signs of a file.
+
+        Raises:
+            OSError: It is gone.
+        """
+        status = file.stat()
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 @lru_cache(_REMEMBERED)
-def thumbnail_png(image: Path, mtime_ns: int, size: int) -> bytes:
-    """A grey PNG of an image.
+def thumbnail_png(image: Path, stamp: FileStamp, size: int) -> bytes:
+    """Draw a grey PNG of an image.
 
     Args:
         image: The file.
-        mtime_ns: Of the file; another one is another picture.
+        stamp: Of the file; another one is another picture.
         size: Pixels of the longer side.
 
     Returns:

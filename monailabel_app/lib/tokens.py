@@ -57,6 +57,24 @@ class Account:
         return User(username=self.name, name=self.name, roles=roles)
 
 
+def check_place(file: Path, folders: Sequence[Path]) -> None:
+    """Refuse a token file in a folder whose files the server itself hands out or replaces.
+
+    Args:
+        file: The token file.
+        folders: The studies folder, the state folder.
+
+    Raises:
+        TokenFileError: It lies, or its link points, inside one of them.
+    """
+    for place in (file.absolute(), file.resolve()):
+        if any(place.is_relative_to(f) for folder in folders for f in (folder, folder.resolve())):
+            raise TokenFileError(
+                f"the token file {file} lies in a folder that the server serves, where an "
+                "annotator could reach it; move it, for example to /etc/lfusion/tokens"
+            )
+
+
 class Tokens:
     """The accounts of a token file, read again when it changes.
 
@@ -96,7 +114,9 @@ class Tokens:
                 self._accounts = _read_accounts(self._file)
                 self._stamp = stamp
         except OSError as error:
-            raise TokenFileError(f"expected a readable token file; {error}") from error
+            raise TokenFileError(
+                f"expected a readable token file; {self._file}: {error.strerror}"
+            ) from error
 
 
 def _read_accounts(file: Path) -> list[Account]:

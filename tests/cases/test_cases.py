@@ -21,6 +21,7 @@ from lfusion.cli import app
 from lfusion.cli.server_process import running_server
 from lfusion.evaluation.metrics import dice
 from lfusion.image import read_mask
+from lfusion.image.masks import read_placed_mask
 
 HC_MM = 151.26
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_data"
@@ -57,7 +58,7 @@ def head_mm(described: dict[str, Any]) -> float:
 class TestCommandLine:
     def test_cine_whose_data_are_short(self, shared_cases: Path, tmp_path: Path) -> None:
         case = shared_cases / "cine_short"
-        assert head_mm(predicted(tmp_path / "right", case / "right.dcm")) > 0
+        assert predicted(tmp_path / "right", case / "right.dcm")["biometry"]["hc_px"] > 0
         text = refused(tmp_path / "twice", case / "twice.dcm")
         assert "16" in text
         assert "6" in text.replace("16", "")
@@ -75,7 +76,9 @@ class TestCommandLine:
         code, text = command("evaluate", data, "--split", "test", "--json", tmp_path / "r.json")
         assert code == 0, text
         found = [
-            read_mask(data / "masks" / f"{n}.nii.gz", data / "images" / f"{n}.nii.gz")
+            read_placed_mask(
+                data / "masks" / f"{n}.nii.gz", data / "images" / f"{n}.nii.gz", {}
+            ).frames[0]
             for n in ("lps", "ras")
         ]
         assert dice(found[0] == 1, found[1] == 1) > 0.99
@@ -115,7 +118,7 @@ class TestCommandLine:
         studies = shared_cases / "seg_nrrd" / "studies"
         assert "segmentation" in refused(tmp_path, studies / "scan.seg.nrrd")
         label = studies / "labels" / "final" / "scan2.seg.nrrd"
-        mask = read_mask(label, studies / "scan2.nrrd", {"fetal head": 1})
+        mask = read_placed_mask(label, studies / "scan2.nrrd", {"fetal head": 1}).frames
         assert np.unique(mask).tolist() == [0, 1]
 
     def test_jpeg_among_the_masks(self, shared_cases: Path, tmp_path: Path) -> None:
@@ -275,8 +278,8 @@ class TestServer:
         [
             ("mask_grey/b128/masks/phantom_0001.png", "128"),
             ("mask_grey/skip/masks/phantom_0001.png", "5"),
-            ("mask_grey/soft/masks/phantom_0001.png", "255"),
-            ("mask_two_bits/bit2/masks/phantom_0001.png", "2"),
+            ("mask_grey/soft/masks/phantom_0001.png", "254"),
+            ("mask_two_bits/bit2/masks/phantom_0001.png", "0, 1, 2;"),
             ("mask_jpeg/mixed/masks/phantom_0003.jpg", "JPEG"),
             ("hand_placed_labels/st/labels/final/a.png", "255"),
         ],
@@ -304,7 +307,7 @@ class TestServer:
             )
             file = tmp_path / f"{name}.nii.gz"
             file.write_bytes(answer.content)
-            found.append(read_mask(file, image))
+            found.append(read_placed_mask(file, image, {}).frames[0])
         assert dice(found[0] == 1, found[1] == 1) > 0.99
         text = message(upload_label(http, "placed--shifted", masks / "shifted.nii.gz"), studies)
         assert "200" in text

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 
 from monailabel_app.lib.auth import LocalAdmission, TokenAdmission, role_of
 from monailabel_app.lib.errors import ForbiddenError, UnauthenticatedError
-from monailabel_app.lib.tokens import TokenFileError, Tokens
+from monailabel_app.lib.tokens import TokenFileError, Tokens, check_place
 
 TOKEN = "a-token-of-some-length"
 OTHER = "another-token-of-length"
@@ -86,6 +86,32 @@ class TestTokenFile:
             Tokens(file)
         file.write_text(f"admin:bo:sha256${sha256(OTHER.encode()).hexdigest()}\n")
         assert Tokens(file).account(OTHER) is not None
+
+
+class TestPlaceOfTheTokenFile:
+    def test_beside_the_studies(self, file: Path) -> None:
+        check_place(file, [file.parent / "studies", file.parent / "state"])
+
+    @pytest.mark.parametrize("place", ["tokens", "deeper/tokens", ".lfusion/tokens"])
+    def test_inside_them(self, tmp_path: Path, place: str) -> None:
+        studies = tmp_path / "studies"
+        with pytest.raises(TokenFileError, match="move it"):
+            check_place(studies / place, [studies])
+
+    def test_by_a_link(self, tmp_path: Path) -> None:
+        studies, state = tmp_path / "studies", tmp_path / "state"
+        for folder in (studies, state):
+            folder.mkdir()
+        (studies / "tokens").write_text("")
+        (tmp_path / "link").symlink_to(studies / "tokens")
+        (tmp_path / "folder").symlink_to(state)
+        for folders, file in (
+            ([studies], tmp_path / "link"),
+            ([state], tmp_path / "folder" / "tokens"),
+            ([tmp_path / "folder"], state / "tokens"),
+        ):
+            with pytest.raises(TokenFileError, match="move it"):
+                check_place(file, folders)
 
 
 class TestTokenAdmission:

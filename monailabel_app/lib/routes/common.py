@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +18,10 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from pydantic import AfterValidator
 
-from lfusion.image.formats import IMAGE_SUFFIXES, SEGMENTATION_SUFFIX, stem_of, suffix_of
+from lfusion.image.decode import is_image_file, open_image
+from lfusion.image.formats import IMAGE_SUFFIXES, stem_of, suffix_of
+from monailabel_app.lib.capacity import decoding_slots
 from monailabel_app.lib.errors import RequestError, UnknownNameError
-from monailabel_app.lib.limits import check_upload
 
 AnyUser = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
@@ -89,6 +90,18 @@ def json_object(text: str, field: str = "params") -> dict[str, Any]:
     return value
 
 
+def for_client(info: Mapping[str, Any], user: User) -> dict[str, Any]:
+    """What a client may know of an image: its path only for a program of this machine.
+
+    3D Slicer opens the path if it exists where Slicer runs, and asks for the file otherwise.
+
+    Args:
+        info: As the datastore gives it.
+        user: Who asks.
+    """
+    return {key: value for key, value in info.items() if key != "path" or user == DEFAULT_USER}
+
+
 def file_answer(path: str) -> FileResponse:
     """A file of the studies as an answer.
 
@@ -113,38 +126,36 @@ def split_name(filename: str | None) -> tuple[str, str]:
         filename: As the client sent it.
 
     Returns:
-        The stem, and the suffix in lower case.
-
-    Raises:
-        RequestError: We cannot read files of this suffix.
+        The stem, and the suffix of a known format in lower case; empty for a DICOM file of any
+        name.
     """
     path = Path(filename or "")
-    suffix = suffix_of(path)
-    if suffix not in (*IMAGE_SUFFIXES, SEGMENTATION_SUFFIX):
-        raise RequestError(
-            f"expected a file named with one of {', '.join(IMAGE_SUFFIXES)}; got {path.name[:80]!r}"
-        )
-    return stem_of(path), suffix
+    return stem_of(path), suffix_of(path)
 
 
 @contextmanager
-def received(upload: UploadFile, *, slices: bool = False) -> Iterator[Path]:
-    """The upload as a file, for as long as the block runs.
+def received(upload: UploadFile) -> Iterator[Path]:
+    """The upload as a file that can be decoded, for as long as the block runs.
 
     Args:
         upload: What the client sent.
-        slices: Whether it may be a volume of several, as the label of a cine is.
 
     Yields:
         The file, under a name of ours with the client's suffix.
 
     Raises:
-        RequestError: We cannot read files of this suffix.
-        TooLargeError: Decoding it would take too much memory.
-        ImageError: The header is damaged.
+        RequestError: Files of this name and content cannot be read.
+        TooLargeError: Decoding it would exceed the limits.
+        ImageError: The header is damaged, or the pixels lie in another file.
     """
-    with received_as(upload, split_name(upload.filename)[1]) as file:
-        check_upload(file, slices=slices)
+    with decoding_slots, received_as(upload, split_name(upload.filename)[1]) as file:
+        if not suffix_of(file) and not is_image_file(file):
+            raise RequestError(
+                f"expected a DICOM file, or a file named with one of {', '.join(IMAGE_SUFFIXES)}; "
+                f"got {Path(upload.filename or '').name[:80]!r}"
+            )
+        with open_image(file):
+            pass  # header and limits only; each reader decodes what it needs
         yield file
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import FileResponse, Response
+from monailabel.endpoints.user.auth import DEFAULT_USER, User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import file_checksum
 
+from monailabel_app.lib.capacity import decodings
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.names import check_image_id
 from monailabel_app.lib.routes.common import (
@@ -19,11 +24,12 @@ from monailabel_app.lib.routes.common import (
     Params,
     author_of,
     file_answer,
+    for_client,
     json_object,
     received,
     split_name,
 )
-from monailabel_app.lib.thumbnails import thumbnail_png
+from monailabel_app.lib.thumbnails import FileStamp, thumbnail_png
 
 router = APIRouter(tags=["Datastore"])
 
@@ -34,9 +40,21 @@ _CHECKSUMS = ("SHA256", "SHA512", "MD5")
 def listing(user: AnyUser, output: Literal["train", "stats", "all"] = "stats") -> Response:
     """How much is there; every image with its labels; or the pairs to train with."""
     store = app_instance().datastore()
-    read = {"all": store.json, "train": store.datalist, "stats": store.status}[output]
+    read = {"all": store.json, "train": partial(_pairs, user), "stats": store.status}[output]
     # Plain JSON already: the framework's own encoder would take seconds for a large pool.
     return Response(json.dumps(read()), media_type="application/json")
+
+
+def _pairs(user: User) -> list[dict[str, str]]:
+    """The pairs to train with, as paths for programs of this machine, else inside the studies."""
+    store = app_instance().datastore()
+    pairs: list[dict[str, str]] = store.datalist()
+    if user == DEFAULT_USER:
+        return pairs
+    root = store.folder.root
+    return [
+        {key: str(Path(path).relative_to(root)) for key, path in pair.items()} for pair in pairs
+    ]
 
 
 @router.put("/datastore/", include_in_schema=False)
@@ -90,7 +108,7 @@ def image_info(user: AnyUser, image: str) -> dict[str, Any]:
     info: dict[str, Any] = app_instance().datastore().get_image_info(image)
     if not info:
         raise UnknownNameError(f"there is no image {image[:80]!r} in the datastore")
-    return info
+    return for_client(info, user)
 
 
 @router.put("/datastore/image/info")
@@ -102,11 +120,20 @@ def update_image_info(user: Annotator, image: str, info: Params = "{}") -> None:
 
 
 @router.get("/thumbnail")
-def thumbnail(
+async def thumbnail(
     user: AnyUser, image: str, size: Annotated[int, Query(ge=16, le=512)] = 128
 ) -> Response:
-    """A small PNG of an image; its longer side has `size` pixels."""
+    """Draw a small PNG of an image; its longer side has `size` pixels."""
+    work = partial(_thumbnail, image, size)
+    return await asyncio.get_running_loop().run_in_executor(decodings, work)
+
+
+def _thumbnail(image: str, size: int) -> Response:
     path = app_instance().datastore().image_path(image)
-    content = thumbnail_png(path, path.stat().st_mtime_ns, size)
+    try:
+        stamp = FileStamp.of(path)
+    except FileNotFoundError as error:
+        raise UnknownNameError(f"the file of image {image[:80]!r} is no longer there") from error
+    content = thumbnail_png(path, stamp, size)
     headers = {"cache-control": "private, max-age=300"}
     return Response(content, media_type="image/png", headers=headers)

@@ -10,7 +10,6 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from monailabel.interfaces.utils.app import app_instance
 
-from lfusion import __version__
 from lfusion.protocol import INFO_KEY
 from monailabel_app.lib.auth import role_of
 from monailabel_app.lib.routes.common import AnyUser
@@ -27,12 +26,6 @@ async def info(user: AnyUser) -> Response:
     if app_instance().served.is_loaded():
         return content()
     return await to_thread.run_sync(content)
-
-
-@router.get("/health")
-def health() -> dict[str, str]:
-    """That the server answers, for a supervisor or a reverse proxy; needs no token."""
-    return {"status": "ok", "version": __version__}
 
 
 def _info(role: Role) -> Response:

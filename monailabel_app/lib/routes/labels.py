@@ -49,7 +49,7 @@ def save_label(
         raise RequestError(f"expected params of a label; {error.errors()[0]['msg']}") from error
     author = author_of(user)
     instance = app_instance()
-    with received(label, slices=True) as sent:
+    with received(label) as sent:
         saved: SavedLabel = instance.datastore().saver.save(
             image, sent, tag or DefaultLabelTag.FINAL.value, submission, author
         )

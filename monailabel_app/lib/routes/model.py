@@ -13,7 +13,7 @@ from lfusion.checkpoint import Checkpoint
 from lfusion.errors import CheckpointError
 from lfusion.protocol import MODEL_NAME
 from monailabel_app.lib.datastore.journal import ModelEntry
-from monailabel_app.lib.errors import RequestError, UnknownNameError
+from monailabel_app.lib.errors import RequestError, UnknownNameError, client_message
 from monailabel_app.lib.routes.common import Admin, author_of, received_as
 from monailabel_app.lib.served import ServedModel
 
@@ -59,7 +59,7 @@ def upload_model(user: Admin, model: str, file: Annotated[UploadFile, File()]) -
         try:
             checkpoint = Checkpoint.load(sent)
         except CheckpointError as error:
-            raise RequestError(str(error)) from error
+            raise RequestError(client_message(error)) from error
     if dict(checkpoint.labels) != dict(served.labels()):
         raise RequestError(
             f"expected a model of {dict(served.labels())}; got one of {dict(checkpoint.labels)}; "

@@ -10,7 +10,14 @@ from monailabel.interfaces.utils.app import app_instance
 from lfusion.protocol import Aside, Lease
 from lfusion.protocol import Queue as QueueMessage
 from monailabel_app.lib.errors import RequestError
-from monailabel_app.lib.routes.common import Annotator, AnyUser, JsonParams, author_of, known
+from monailabel_app.lib.routes.common import (
+    Annotator,
+    AnyUser,
+    JsonParams,
+    author_of,
+    for_client,
+    known,
+)
 from monailabel_app.lib.strategies import USER_KEY, checked_client_id
 
 router = APIRouter(tags=["ActiveLearning"])
@@ -28,7 +35,7 @@ def next_sample(user: AnyUser, strategy: str, params: JsonParams = None) -> Any:
     )
     if not sample:
         return {}
-    return {**instance.datastore().get_image_info(sample["id"]), **sample}
+    return for_client({**instance.datastore().get_image_info(sample["id"]), **sample}, user)
 
 
 @router.get("/queue")

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.config import settings
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
+from monailabel.utils.sessions import SessionInfo
 
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.names import check_image_id
 from monailabel_app.lib.routes.common import AnyUser, received
+from monailabel_app.lib.sessions import LimitedSessions, owner_of, public
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
@@ -30,8 +33,8 @@ def create_session(
             f"expected one image file that is no archive; got {len(files)}; send each image alone"
         )
     with received(files[0]) as sent:
-        session_id, info = app_instance().sessions().add_session(str(sent), expiry)
-    return {"session_id": session_id, "session_info": info.to_json()}
+        session_id, info = _sessions().add_user_session(sent, expiry, user.username)
+    return {"session_id": session_id, "session_info": public(info)}
 
 
 @router.get("/{session_id}")
@@ -39,23 +42,28 @@ def get_session(
     user: AnyUser, session_id: str, update_ts: bool = False, image: bool = False
 ) -> Any:
     """What is known of a session, or its image."""
-    info = _known(session_id, update_ts)
+    info = _known(session_id, user, update_ts)
     if image:
         return FileResponse(info.image, media_type=get_mime_type(info.image))
-    return info.to_json()
+    return public(info)
 
 
 @router.delete("/{session_id}")
 def remove_session(user: AnyUser, session_id: str) -> Any:
     """Forget a session and its image."""
-    info = _known(session_id)
-    app_instance().sessions().remove_session(session_id)
-    return info.to_json()
+    info = _known(session_id, user)
+    _sessions().remove_session(session_id)
+    return public(info)
 
 
-def _known(session_id: str, update_ts: bool = False) -> Any:
-    """The session of an id that is no path."""
-    info = app_instance().sessions().get_session(check_image_id(session_id), update_ts=update_ts)
-    if info is None:
+def _sessions() -> LimitedSessions:
+    sessions: LimitedSessions = app_instance().sessions()
+    return sessions
+
+
+def _known(session_id: str, user: User, update_ts: bool = False) -> SessionInfo:
+    """The session of an id that is no path, of the user who asks."""
+    info = _sessions().get_session(check_image_id(session_id), update_ts=update_ts)
+    if info is None or owner_of(info) != user.username:
         raise UnknownNameError(f"there is no session {session_id[:80]!r}")
     return info
