@@ -99,7 +99,7 @@ CREATE TABLE results (
     information BLOB,                       -- float32, packed upper triangle
     PRIMARY KEY (checkpoint, sha256)
 );
-CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
+CREATE INDEX IF NOT EXISTS results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
 
 CREATE TABLE ranking (
     checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
@@ -144,7 +144,7 @@ CREATE TRIGGER image_moved AFTER UPDATE ON images WHEN OLD.state <> NEW.state BE
         ON CONFLICT (name) DO UPDATE SET n = n + 1;
     UPDATE ranking SET open = (NEW.state = 'open') WHERE image = NEW.number;
 END;
-CREATE TRIGGER image_labelled AFTER UPDATE ON images
+CREATE TRIGGER IF NOT EXISTS image_labelled AFTER UPDATE ON images
     WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
     INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
 END;
@@ -178,7 +178,8 @@ END;
 """
 
 MIGRATIONS = {
-    # Scores of version 1 are of another form; the images are scored again.
+    # Scores of version 1 are of another form; the images are scored again. It had no number of its
+    # own when the index of unreadable images was added.
     1: """
 DELETE FROM ranking;
 DELETE FROM results;
