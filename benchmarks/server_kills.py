@@ -1,6 +1,6 @@
 """Random SIGKILLs while labels are saved, with backup, restore, and a file system without links.
 
-    python benchmarks/server_kills.py --kills 70 --servers 10 > docs/evidence/records/server_kills.md
+    python benchmarks/server_kills.py --kills 60 --servers 10
 
 Two kinds of process are killed: `lfusion serve`, asked over HTTP, and a process that saves through
 the datastore of the server alone, which starts in milliseconds. In a part of the runs hard links

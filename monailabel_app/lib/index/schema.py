@@ -99,7 +99,7 @@ CREATE TABLE results (
     information BLOB,                       -- float32, packed upper triangle
     PRIMARY KEY (checkpoint, sha256)
 );
-CREATE INDEX IF NOT EXISTS results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
+CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
 
 CREATE TABLE ranking (
     checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
@@ -144,7 +144,7 @@ CREATE TRIGGER image_moved AFTER UPDATE ON images WHEN OLD.state <> NEW.state BE
         ON CONFLICT (name) DO UPDATE SET n = n + 1;
     UPDATE ranking SET open = (NEW.state = 'open') WHERE image = NEW.number;
 END;
-CREATE TRIGGER IF NOT EXISTS image_labelled AFTER UPDATE ON images
+CREATE TRIGGER image_labelled AFTER UPDATE ON images
     WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
     INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
 END;
@@ -193,14 +193,16 @@ CREATE TABLE plans (
     value REAL NOT NULL,
     PRIMARY KEY (checkpoint, strategy, place)
 ) WITHOUT ROWID;
+CREATE INDEX plans_by_image ON plans (image);
 CREATE TABLE plan_states (
     checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
     strategy TEXT NOT NULL,
     pool TEXT NOT NULL,                     -- what the plan was made from
     PRIMARY KEY (checkpoint, strategy)
 ) WITHOUT ROWID;
-CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
-CREATE TRIGGER image_labelled AFTER UPDATE ON images
+CREATE INDEX IF NOT EXISTS results_unreadable ON results (checkpoint, sha256)
+    WHERE unreadable IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS image_labelled AFTER UPDATE ON images
     WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
     INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
 END;
