@@ -187,7 +187,7 @@ def test_one_bad_byte_of_the_journal_loses_no_label(
     content = journal_of(studies).read_bytes()
     ends = [at for at, byte in enumerate(content) if byte == ord("\n")]
     chance = random.Random(damage)
-    for at in [0, *ends, *(chance.randrange(len(content)) for _ in range(12))]:
+    for at in [0, *ends, *(chance.randrange(len(content)) for _ in range(6))]:
         copy = tmp_path / "copy"
         shutil.copytree(studies, copy)
         without_index(copy)
@@ -322,7 +322,7 @@ class Folder:
 
 @given(ACTIONS)
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -483,7 +483,7 @@ def test_infos_skips_and_flags_survive_the_index(studies: Path, masks: list[Path
         ("label removed", None),
         ("aside", "ann"),
     ]
-    assert all(entry.time is not None or entry.kind == "x" for entry in entries)
+    assert all(entry.time is not None for entry in entries)
 
 
 def test_a_line_that_names_an_image_is_lost(studies: Path, masks: list[Path]) -> None:

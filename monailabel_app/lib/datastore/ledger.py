@@ -348,6 +348,7 @@ class Ledger:
             self._clear_removed(db)
             touched |= dict.fromkeys(self._adopt_versions(db))
         if found.whole:
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (_INFO_IN_JOURNAL,))
             touched |= dict.fromkeys(self._labelled(db))
         for image_id, tag in touched:
             self._publish(db, image_id, tag)

@@ -178,7 +178,8 @@ END;
 """
 
 MIGRATIONS = {
-    # Scores of version 1 are of another form; the images are scored again.
+    # Scores of version 1 are of another form; the images are scored again. It had no number of its
+    # own when the index of unreadable images was added.
     1: """
 DELETE FROM ranking;
 DELETE FROM results;
@@ -192,14 +193,16 @@ CREATE TABLE plans (
     value REAL NOT NULL,
     PRIMARY KEY (checkpoint, strategy, place)
 ) WITHOUT ROWID;
+CREATE INDEX plans_by_image ON plans (image);
 CREATE TABLE plan_states (
     checkpoint INTEGER NOT NULL REFERENCES checkpoints (number) ON DELETE CASCADE,
     strategy TEXT NOT NULL,
     pool TEXT NOT NULL,                     -- what the plan was made from
     PRIMARY KEY (checkpoint, strategy)
 ) WITHOUT ROWID;
-CREATE INDEX results_unreadable ON results (checkpoint, sha256) WHERE unreadable IS NOT NULL;
-CREATE TRIGGER image_labelled AFTER UPDATE ON images
+CREATE INDEX IF NOT EXISTS results_unreadable ON results (checkpoint, sha256)
+    WHERE unreadable IS NOT NULL;
+CREATE TRIGGER IF NOT EXISTS image_labelled AFTER UPDATE ON images
     WHEN (OLD.state = 'labelled') <> (NEW.state = 'labelled') BEGIN
     INSERT INTO tallies VALUES ('labelling', 1) ON CONFLICT (name) DO UPDATE SET n = n + 1;
 END;
