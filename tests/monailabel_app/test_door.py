@@ -538,8 +538,7 @@ class TestDecoding:
                 http.put("/session/", files={"files": ("a.nrrd", b"no picture")}),
             ]
             for reply in texts:
-                assert reply.status_code == 400
-                assert reply.json()["code"] in ("bad_image", "bad_request")
+                assert (reply.status_code, reply.json()["code"]) == (400, "bad_image")
             scored = http.post("/scoring/epistemic", params={"run_sync": True})
             assert set(scored.json()["skipped"]) == {"notes"}
             listing = http.get("/datastore/", params={"output": "all"})
@@ -549,6 +548,62 @@ class TestDecoding:
             for reply in [*texts, scored, listing, queue, info, sample]:
                 for folder in (door.studies.parent, door.temporary, Path(sys.prefix)):
                     assert str(folder) not in reply.text
+
+    @pytest.mark.parametrize(
+        ("name", "header"),
+        [
+            ("a.nrrd", b"NRRD0004\rdata file: FILE\ntype: uint8\ndimension: 2\nsizes: 8 8\n"),
+            ("b.nrrd", b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 8 8\ndatafile: FILE\n"),
+            ("c.nrrd", b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 8 8\nDATA FILE: LIST\nFILE\n"),
+            (
+                "d.mha",
+                b"NDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\nElementDataFile = FILE\n",
+            ),
+            (
+                "e.mha",
+                b"elementdatafile = LOCAL\nNDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\n"
+                b"ElementDataFile = FILE\n",
+            ),
+            (
+                "f.mhd",
+                b"NDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\nElementDataFile = FILE\n",
+            ),
+        ],
+    )
+    def test_no_file_leads_to_the_token_file(self, door: Door, name: str, header: bytes) -> None:
+        tokens = door.studies.parent / "tokens"
+        content = header.replace(b"FILE\n", f"{tokens}\n".encode()).replace(
+            b" FILE", f" {tokens}".encode()
+        )
+        stem = Path(name).stem
+        with door.client(ANNOTATOR) as http:
+            upload = {"file": (name, content + b"\n")}
+            replies = [
+                http.put("/datastore/image", params={"image": f"up{stem}"}, files=upload),
+                http.post("/infer/lfusion", files=upload),
+                http.put("/session/", files={"files": upload["file"]}),
+                http.put(
+                    "/datastore/label",
+                    params={"image": "head00"},
+                    files={"label": upload["file"]},
+                ),
+            ]
+            (door.studies / f"placed{name}").write_bytes(content + b"\n")
+            deadline = time.monotonic() + 30
+            while (
+                http.get("/datastore/image", params={"image": f"placed{stem}"}).status_code != 200
+            ):
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.1)
+            asked = {"image": f"placed{stem}"}
+            replies += [
+                http.get("/thumbnail", params=asked),
+                http.post("/infer/lfusion", params=asked),
+            ]
+        (door.studies / f"placed{name}").unlink()
+        for reply in replies:
+            assert reply.status_code == 400, (reply.url, reply.text)
+            assert str(tokens.parent) not in reply.text
 
     def test_a_file_exchanged_within_one_tick_gets_its_own_thumbnail(self, door: Door) -> None:
         file = door.studies / "head01.png"
