@@ -199,6 +199,7 @@ def _parse_header(file: BinaryIO) -> _Header:
     if size >= _INFO:
         (compression,) = struct.unpack_from("<I", fields, 12)
         (colours,) = struct.unpack_from("<I", fields, 28)
+    PixelLayout(1, abs(height), width, 1, np.dtype(np.uint8)).check()
     _check_kind(planes, bits, compression, size)
     masks = _masks(file, fields, bits, compression, size)
     palette = _palette(file, bits, colours, 3 if size == _CORE else 4, offset)
