@@ -247,9 +247,9 @@ def test_of_a_cine_each_frame_goes_back(ward: Ward, tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(tmp_path / "label.nii.gz"))
     sent = saved(ward, "cine", tmp_path / "label.nii.gz")
     until(lambda: len(sent()) == 3)
-    place, size = Geometry.grid(), square().shape
+    place, (height, width) = Geometry.grid(), square().shape
     masks = {
-        referenced_frame(seg): read_segmentation(seg, {"fetal head": 1}, place, size)
+        referenced_frame(seg): read_segmentation(seg, {"fetal head": 1}, place, (height, width))
         for seg in sent()
     }
     np.testing.assert_array_equal([masks[number] for number in range(3)], frames)
