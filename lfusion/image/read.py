@@ -180,7 +180,9 @@ def as_ultrasound_image(
     if isinstance(source, str | os.PathLike):
         source = read_image(source)
     if isinstance(source, UltrasoundImage):
-        return source if size is None else replace(source, pixel_size_mm=size)
+        if size is None:
+            return source
+        return replace(source, pixel_size_mm=size, regions=(), calibration_note=None)
     pixels = to_grey(source)
     return UltrasoundImage(pixels, size, sector_mask(pixels), Geometry.calibrated(size))
 

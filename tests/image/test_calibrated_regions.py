@@ -72,7 +72,8 @@ def image(*regions: dict[str, Any], **more: Any) -> UltrasoundImage:
 
 def disc(column: float, radius: float = 8, number: int = 1) -> NDArray[np.uint8]:
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    return np.uint8(number) * (np.hypot(rows - 20, columns - column) <= radius).astype(np.uint8)
+    inside = np.hypot(rows - 20, columns - column) <= radius
+    return np.where(inside, number, 0).astype(np.uint8)
 
 
 LEFT = region((0, 0, 39, 39), 0.05)

@@ -46,14 +46,14 @@ def test_the_middle_frame_is_read_unless_one_is_named(write_cine: WriteCine, fra
 
 @pytest.mark.parametrize("number", [-1, 5])
 def test_a_frame_that_does_not_exist(write_cine: WriteCine, frames: Grey8, number: int) -> None:
-    with pytest.raises(ImageError, match=rf"frame from 0 to 4, got {number}"):
+    with pytest.raises(ImageError, match=rf"frame {number} does not exist; .* 0 to 4"):
         read_image(write_cine(frames), number)
 
 
 def test_a_still_has_one_frame(tmp_path: Path) -> None:
     write_mask(tmp_path / "still.png", np.ones((4, 6), np.uint8))
     assert len(read_frames(tmp_path / "still.png")) == 1
-    with pytest.raises(ImageError, match="expected frame 0"):
+    with pytest.raises(ImageError, match="frame 1 does not exist"):
         read_image(tmp_path / "still.png", 1)
 
 

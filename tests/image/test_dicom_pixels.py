@@ -74,7 +74,7 @@ def gdcm(content: bytes, folder: Path) -> NDArray[Any]:
 def test_every_uncompressed_transfer_syntax(syntax: str, bits: int, tmp_path: Path) -> None:
     values = noise(4, 6, top=2**bits)
     order = ">" if syntax == BIG_ENDIAN else "<"
-    pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    pixels = values.astype(np.dtype(f"{order}u{bits // 8}")).tobytes()
     if syntax == BIG_ENDIAN and bits == 8:  # two of them in one word of 16 bits
         pixels = np.frombuffer(pixels, "<u2").astype(">u2").tobytes()
     content = dicom(pixels, syntax=syntax, **described(values))
@@ -365,7 +365,8 @@ def test_one_frame_is_read_and_no_other(tmp_path: Path) -> None:
 
 
 def test_limits_count_before_anything_is_allocated() -> None:
-    for change in ({"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": 10**9}):
+    changes: list[dict[str, Any]] = [{"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": 10**9}]
+    for change in changes:
         with pytest.raises(TooLargeError):
             parsed(dicom(GREY.tobytes(), **change))
 

@@ -23,7 +23,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from lfusion.cli.server_process import free_port, running_command
-from lfusion.image import read_image, read_mask
+from lfusion.image import Geometry, read_image, read_mask
 from monailabel_app.lib.dicomweb.segmentation import (
     read_segmentation,
     referenced_frame,
@@ -247,7 +247,11 @@ def test_of_a_cine_each_frame_goes_back(ward: Ward, tmp_path: Path) -> None:
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(tmp_path / "label.nii.gz"))
     sent = saved(ward, "cine", tmp_path / "label.nii.gz")
     until(lambda: len(sent()) == 3)
-    masks = {referenced_frame(seg): read_segmentation(seg, {"fetal head": 1}) for seg in sent()}
+    place, (height, width) = Geometry.grid(), square().shape
+    masks = {
+        referenced_frame(seg): read_segmentation(seg, {"fetal head": 1}, place, (height, width))
+        for seg in sent()
+    }
     np.testing.assert_array_equal([masks[number] for number in range(3)], frames)
 
 

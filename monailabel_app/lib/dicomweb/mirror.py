@@ -21,8 +21,9 @@ from pydicom.dataset import Dataset
 
 from lfusion.errors import ImageError, LFusionError
 from lfusion.image import write_mask
+from lfusion.image.decode import open_image
 from lfusion.image.formats import stem_of
-from lfusion.image.read import read_frame_count, read_size
+from lfusion.image.read import read_size
 from lfusion.image.write import atomic_path
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.ledger import FINAL
@@ -191,13 +192,17 @@ class DicomWebMirror:
         image_id = self._ids.get(referenced_instance(segmentation))
         if image_id is None or self._local.get_label_uri(image_id, FINAL):
             return
-        frames = read_frame_count(self._local.image_path(image_id))
+        with open_image(self._local.image_path(image_id)) as image:
+            layout, geometry = image.layout, image.geometry
+        frames, size = layout.frames, (layout.height, layout.width)
         if referenced_frame(segmentation) not in (None, frames // 2):
             return  # the middle frame stands for its cine
         with tempfile.TemporaryDirectory(prefix="lfusion-dicomweb-") as folder:
             file = Path(folder) / "label.png"
             try:
-                write_mask(file, read_segmentation(segmentation, self._labels()))
+                place = geometry.slice(frames // 2)
+                mask = read_segmentation(segmentation, self._labels(), place, size)
+                write_mask(file, mask)
                 self._local.save_label(image_id, str(file), FINAL, {"client_id": "dicomweb"})
             except LFusionError as error:
                 logger.warning("segmentation of %s is not used: %s", image_id, error)

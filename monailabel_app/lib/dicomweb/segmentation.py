@@ -19,7 +19,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from lfusion import __version__
+from lfusion.image import Geometry
 from lfusion.image.formats import quiet_libraries
+from lfusion.image.placement import place_mask
 from lfusion.types import LabelMap
 from monailabel_app.lib.errors import LabelError
 
@@ -90,19 +92,25 @@ def write_segmentation(
         return dcmread(buffer)
 
 
-def read_segmentation(file: Dataset, labels: Mapping[str, int]) -> LabelMap:
+def read_segmentation(
+    file: Dataset, labels: Mapping[str, int], geometry: Geometry, size: tuple[int, int]
+) -> LabelMap:
     """The mask of a DICOM SEG about one frame.
 
     Args:
         file: The segmentation.
         labels: Class number by name of the model.
+        geometry: Place in space of the image's frame.
+        size: (height, width) of the image.
 
     Returns:
-        [height, width] class numbers.
+        [height, width] class numbers on the pixels of the image. A segmentation without a place
+        in space, as of an image without one, has them in the order of the image.
 
     Raises:
         LabelError: A segment is not of the model, or segments overlap, or it is about several
             frames, or does not say which segment a plane is.
+        ImageError: It has another size than the image, or lies elsewhere in space.
     """
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in file.SegmentSequence}
     unknown = sorted(set(names.values()) - set(labels))
@@ -128,7 +136,9 @@ def read_segmentation(file: Dataset, labels: Mapping[str, int]) -> LabelMap:
             raise LabelError(f"expected one of the segments {sorted(names)}; a plane is {number}")
         seen.add(number)
         mask[plane > 0] = labels[names[number]]
-    return mask
+    place = _place(file, geometry)
+    placed: LabelMap = place_mask(mask[None], place or Geometry.grid(), geometry, (1, *size))[0]
+    return placed
 
 
 def referenced_instance(file: Dataset) -> str:
@@ -155,6 +165,45 @@ def referenced_frame(file: Dataset) -> int | None:
                 if "ReferencedFrameNumber" in source:
                     return int(np.ravel(source.ReferencedFrameNumber)[0]) - 1
     return None
+
+
+def _place(file: Dataset, image: Geometry) -> Geometry | None:
+    """Place of the planes of a segmentation; None where it has none.
+
+    Raises:
+        LabelError: The planes lie in several places.
+    """
+    shared = tuple(file.get("SharedFunctionalGroupsSequence") or ())
+    places = {
+        (
+            _values((group, *shared), "PixelMeasuresSequence", "PixelSpacing"),
+            _values((group, *shared), "PlanePositionSequence", "ImagePositionPatient"),
+            _values((group, *shared), "PlaneOrientationSequence", "ImageOrientationPatient"),
+        )
+        for group in file.PerFrameFunctionalGroupsSequence
+    }
+    if len(places) != 1:
+        raise LabelError("expected all planes in one place, that of one frame; they lie apart")
+    spacing, origin, cosines = places.pop()
+    if not (len(spacing) == 2 and len(origin) == 3 and len(cosines) == 6):
+        return None
+    along, down = np.array(cosines[:3]), np.array(cosines[3:])
+    axes = np.stack([along, down, np.cross(along, down)], axis=1)
+    between = image.spacing[2] if len(image.spacing) == 3 else 1.0
+    return Geometry(
+        spacing=(spacing[1], spacing[0], between),
+        origin=origin,
+        direction=tuple(axes.ravel().tolist()),
+        physical=True,
+    )
+
+
+def _values(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> tuple[float, ...]:
+    """Numbers of a functional group, by a plane's own groups or those that all planes share."""
+    for group in groups:
+        for item in group.get(sequence) or ():
+            return tuple(map(float, item.get(keyword) or ()))
+    return ()
 
 
 def _segment_number(*groups: Dataset) -> int:
