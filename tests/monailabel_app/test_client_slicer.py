@@ -156,6 +156,24 @@ def test_a_saved_label_is_numbered_by_order(clinic: Served, tmp_path: Path) -> N
     np.testing.assert_array_equal(on_image(stored, path), drawn)
 
 
+def test_a_label_in_another_orientation_comes_on_the_pixels_of_its_image(
+    clinic: Served, tmp_path: Path
+) -> None:
+    path, client = clinic.studies / "turned.nii.gz", clinic.client(tmp_path)
+    drawn = np.zeros((1, 96, 128), np.uint8)
+    drawn[0, 10:40, 20:60] = 1
+    label = _sitk.GetImageFromArray(drawn)
+    label.CopyInformation(_sitk.ReadImage(str(path)))
+    _sitk.WriteImage(_sitk.Flip(label, (True, True, False)), str(tmp_path / "label.nii.gz"))
+    info = {"label_info": [{"name": "fetal head"}]}
+    client.save_label("turned", str(tmp_path / "label.nii.gz"), params=info)
+    query = {"label": "turned", "tag": "final", "on_image": "true"}
+    answer = clinic.http.get("/datastore/label", params=query)
+    assert answer.headers["content-type"] == "image/png"
+    (tmp_path / "placed.png").write_bytes(answer.content)
+    np.testing.assert_array_equal(read_mask(tmp_path / "placed.png"), drawn[0])
+
+
 def test_a_cine_is_saved_as_a_volume_of_all_frames_or_as_one(
     clinic: Served, tmp_path: Path
 ) -> None:

@@ -44,6 +44,24 @@ def test_a_folder_of_labels_that_is_no_tag_hides_no_image(
     assert "failed" not in caplog.text
 
 
+def test_a_repaired_mask_and_a_changed_table_are_seen(heads: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(heads / "images" / "head00.png", root / "images")
+    mask = root / "masks" / "head00.png"
+    mask.write_text("no picture")
+    store = StudiesDatastore(str(root), lambda: {"head": 1}, auto_reload=True, read_only=False)
+    try:
+        assert store.get_labeled_images() == []
+        shutil.copy(heads / "masks" / "head00.png", mask)
+        until(lambda: store.get_labeled_images() == ["images--head00"])
+        (root / "meta.csv").write_text("id,pixel_size_mm\nhead00,0.2\n")
+        until(lambda: store.image_metadata("images--head00").pixel_size_mm == (0.2, 0.2))
+    finally:
+        store.close()
+
+
 def test_what_a_look_that_failed_had_noted_is_seen_later(
     store: StudiesDatastore, heads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
