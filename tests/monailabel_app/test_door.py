@@ -147,6 +147,9 @@ FORM = b"multipart/form-data; boundary=x"
 PART = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 
 
+META = b"NDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\n"
+
+
 class TestBeforeSignIn:
     @pytest.mark.parametrize(
         "kind", [FORM, b"application/x-www-form-urlencoded", b"application/json", b"text/plain"]
@@ -557,16 +560,15 @@ class TestDecoding:
             ("c.nrrd", b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 8 8\nDATA FILE: LIST\nFILE\n"),
             (
                 "d.mha",
-                b"NDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\nElementDataFile = FILE\n",
+                META + b"ElementDataFile = FILE\n",
             ),
             (
                 "e.mha",
-                b"elementdatafile = LOCAL\nNDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\n"
-                b"ElementDataFile = FILE\n",
+                b"elementdatafile = LOCAL\n" + META + b"ElementDataFile = FILE\n",
             ),
             (
                 "f.mhd",
-                b"NDims = 2\nDimSize = 8 8\nElementType = MET_UCHAR\nElementDataFile = FILE\n",
+                META + b"ElementDataFile = FILE\n",
             ),
         ],
     )
@@ -590,12 +592,10 @@ class TestDecoding:
             ]
             (door.studies / f"placed{name}").write_bytes(content + b"\n")
             deadline = time.monotonic() + 30
-            while (
-                http.get("/datastore/image", params={"image": f"placed{stem}"}).status_code != 200
-            ):
+            asked = {"image": f"placed{stem}"}
+            while http.get("/datastore/image", params=asked).status_code != 200:
                 assert time.monotonic() < deadline
                 threading.Event().wait(0.1)
-            asked = {"image": f"placed{stem}"}
             replies += [
                 http.get("/thumbnail", params=asked),
                 http.post("/infer/lfusion", params=asked),
