@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import os
 import re
 import struct
@@ -37,6 +38,9 @@ _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION, _STRIP_OFFSETS, _ORIENTATION = 262, 266
 _SAMPLES, _ROWS_PER_STRIP, _STRIP_COUNTS, _PLANAR, _PREDICTOR = 277, 278, 279, 284, 317
 _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 320, 322, 323, 324, 325
 _EXTRA, _SAMPLE_FORMAT, _JPEG_TABLES, _DEPTH = 338, 339, 347, 32997
+_TIFFFILE_SHAPE = re.compile(rb'\{"shape": \[(\d{1,9}(?:, \d{1,9}){0,9})\]')
+"""In the description of a stack; tifffile can write one behind a single directory."""
+
 _TAGS = frozenset(
     {
         *(_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC),
@@ -185,8 +189,12 @@ class _Page:
 
     @property
     def images(self) -> int:
-        """Images that ImageJ stores behind one directory; 1 without them."""
+        """Images that ImageJ or tifffile store behind one directory; 1 without them."""
         text = self.content(_DESCRIPTION, _TEXT_BYTES)
+        shape = _TIFFFILE_SHAPE.match(text)
+        if shape:
+            values = self.number(_HEIGHT, 1) * self.number(_WIDTH, 1) * self.number(_SAMPLES, 1)
+            return max(1, math.prod(map(int, shape[1].split(b","))) // max(1, values))
         if text.startswith(b"ImageJ="):
             found = re.search(rb"^images=(\d{1,9})\s*$", text, re.MULTILINE)
             return max(1, int(found[1])) if found else 1

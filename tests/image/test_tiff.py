@@ -394,6 +394,13 @@ def test_a_stack_of_imagej_is_refused() -> None:
     np.testing.assert_array_equal(shown(tiff(stack[0], imagej=True)), stack[0])
 
 
+def test_a_stack_behind_one_directory_is_refused() -> None:
+    stack = page(2, 1, 8, bytes(8), t270=(2, b'{"shape": [4, 1, 2]}\0'))
+    with pytest.raises(ImageError, match="got 4 frames or pages"):
+        shown(stack)
+    assert shown(page(2, 1, 8, bytes(2), t270=(2, b'{"shape": [1, 2]}\0'))).shape == (1, 2)
+
+
 def test_ome_and_resolution_give_no_pixel_size(tmp_path: Path) -> None:
     values = _noise("u1")
     (tmp_path / "a.tif").write_bytes(tiff(values, ome=True, resolution=(100, 100)))
