@@ -48,7 +48,7 @@ def write_volume(path: Path, values: NDArray[np.uint8], **place: tuple[float, ..
 def test_one_value_that_is_no_class(
     make_root: MakeRoot, factor: int, labels: dict[str, int] | None
 ) -> None:
-    root = dataset_of(make_root(("a.png",)), DRAWN * factor, labels)
+    root = dataset_of(make_root(("a.png",)), DRAWN * np.uint8(factor), labels)
     with pytest.raises(DatasetError, match=rf"a\.png: .* found the values 0, {factor}; ") as caught:
         Dataset.read(root)
     assert f"replace {factor} by the class number" in str(caught.value)
@@ -66,7 +66,7 @@ def test_soft_mask(make_root: MakeRoot, levels: int, labels: dict[str, int] | No
 
 
 def test_values_that_labels_name_are_right(make_root: MakeRoot) -> None:
-    root = dataset_of(make_root(("a.png",)), DRAWN * 255, {"head": 255})
+    root = dataset_of(make_root(("a.png",)), DRAWN * np.uint8(255), {"head": 255})
     assert Dataset.read(root).cases[0].read_mask().max() == 255
 
 
@@ -82,7 +82,7 @@ def test_turned_mask_is_laid_on_its_image(
     make_root: MakeRoot, suffix: str, turned: tuple[int, int]
 ) -> None:
     root = make_root(())
-    write_volume(root / "images" / f"a{suffix}", DRAWN * 100)
+    write_volume(root / "images" / f"a{suffix}", DRAWN * np.uint8(100))
     across, down = turned
     origin = (2.5 if across < 0 else 0.0, 1.5 if down < 0 else 0.0, 0.0)
     direction = (float(across), 0.0, 0.0, 0.0, float(down), 0.0, 0.0, 0.0, 1.0)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, read_mask
+from lfusion.image.decode import open_image
 from lfusion.image.placement import describe_geometry, place_mask, same_grid, stored_on
-from lfusion.image.read import open_volume
 
 if TYPE_CHECKING:
     from tests.support.volume_files import sitk
@@ -234,7 +234,7 @@ def test_mask_orientation_case() -> None:
     with ExitStack() as stack:
 
         def opened(kind: str, name: str) -> Any:
-            return stack.enter_context(open_volume(folder / kind / f"{name}.nii.gz"))
+            return stack.enter_context(open_image(folder / kind / f"{name}.nii.gz"))
 
         right = stored_on(opened("masks", "lps"), opened("images", "lps"))
         np.testing.assert_array_equal(right[0], read_mask(folder / "masks" / "lps.nii.gz"))

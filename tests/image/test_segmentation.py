@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lfusion.errors import ImageError
 from lfusion.image import Geometry, read_image, read_mask
+from lfusion.image.decode import open_image
 from lfusion.image.nrrd import Nrrd, Segment, parse_nrrd, segmentation_labels
 from lfusion.image.parsed import ParsedImage
 from lfusion.image.placement import stored_on
-from lfusion.image.read import open_volume
 
 if TYPE_CHECKING:
     from tests.support.volume_files import MemoryFile, nrrd
@@ -182,7 +182,7 @@ def test_segmentation_case(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="segmentation of 3D Slicer, not an image"):
         read_image(folder / "scan.seg.nrrd")
     label = folder / "labels" / "final" / "scan2.seg.nrrd"
-    with open_volume(label) as mask, open_volume(folder / "scan2.nrrd") as image:
+    with open_image(label) as mask, open_image(folder / "scan2.nrrd") as image:
         laid = stored_on(mask, image, _NAMES)
         assert laid.shape == (1, 384, 512)
         assert set(np.unique(laid)) == {0, 1}

@@ -78,16 +78,20 @@ def segmentation(name: str) -> Write:
     return write
 
 
+def broken(path: Path) -> None:
+    path.write_text("no picture")
+
+
 REFUSED: dict[str, tuple[str, Write, str]] = {
-    "black and white": (".png", png(HEAD * 255), "found the values 0, 255"),
-    "grey": (".png", png(HEAD * 128), "found the values 0, 128"),
-    "skipped": (".png", png(HEAD * 5), "found the values 0, 5"),
+    "black and white": (".png", png(HEAD * np.uint8(255)), "found the values 0, 255"),
+    "grey": (".png", png(HEAD * np.uint8(128)), "found the values 0, 128"),
+    "skipped": (".png", png(HEAD * np.uint8(5)), "found the values 0, 5"),
     "soft": (".png", png(np.resize(np.arange(256), SIZE).astype(np.uint8)), "up to 255"),
     "small": (".png", png(HEAD[:50]), "96 x 128 pixels .* got 50 x 128"),
     "turned": (".png", png(np.ascontiguousarray(HEAD.T)), "got 128 x 96"),
-    "colour": (".png", png(np.stack([HEAD * 255] * 3, -1)), "colour|grey|channel"),
+    "colour": (".png", png(np.stack([HEAD * np.uint8(255)] * 3, -1)), "colour|grey|channel"),
     "JPEG": (".jpg", png(HEAD), "JPEG does not keep class numbers"),
-    "no picture": (".png", lambda path: path.write_text("no picture") and None, "."),
+    "no picture": (".png", broken, "."),
     "empty": (".png", lambda path: path.touch(), "empty"),
     "slices": (".nrrd", nrrd(np.stack([HEAD] * 3)), "got 3 slices"),
     "bladder": (".seg.nrrd", segmentation("bladder"), "bladder"),
@@ -135,7 +139,7 @@ class TestWhatIsRefused:
 class TestByHand:
     def test_it_counts_once_it_is_repaired(self, studies: Path) -> None:
         file = studies / "labels" / "final" / "head00.png"
-        Image.fromarray(HEAD * 255).save(file)
+        Image.fromarray(HEAD * np.uint8(255)).save(file)
         store = opened(studies)
         assert store.get_labeled_images() == []
         Image.fromarray(HEAD).save(file)
@@ -161,7 +165,7 @@ class TestByHand:
         assert store.get_labeled_images() == ["head00"]
 
     def test_it_is_said_once(self, studies: Path, caplog: pytest.LogCaptureFixture) -> None:
-        Image.fromarray(HEAD * 255).save(studies / "labels" / "final" / "head00.png")
+        Image.fromarray(HEAD * np.uint8(255)).save(studies / "labels" / "final" / "head00.png")
         store = opened(studies)
         for _ in range(3):
             store.refresh()
@@ -189,7 +193,7 @@ class TestByHand:
         assert "head00.jpg" in str(queue_of(store)["head00"].label_problem)
 
     def test_an_upload_takes_the_place_of_a_bad_file(self, studies: Path, tmp_path: Path) -> None:
-        Image.fromarray(HEAD * 255).save(studies / "labels" / "final" / "head00.png")
+        Image.fromarray(HEAD * np.uint8(255)).save(studies / "labels" / "final" / "head00.png")
         store = opened(studies)
         sent = tmp_path / "sent.png"
         Image.fromarray(HEAD).save(sent)
@@ -227,7 +231,7 @@ class TestByHand:
 class TestStockIndex:
     def test_a_label_that_cannot_be_used_is_left_out(self, studies: Path) -> None:
         Image.fromarray(HEAD).save(studies / "labels" / "final" / "head00.png")
-        Image.fromarray(HEAD * 255).save(studies / "labels" / "final" / "head01.png")
+        Image.fromarray(HEAD * np.uint8(255)).save(studies / "labels" / "final" / "head01.png")
         objects = {
             name: {
                 "image": {"ext": ".png", "info": {}},
@@ -295,7 +299,7 @@ def test_masks_are_taken_over_once_they_are_repaired(heads: Path, tmp_path: Path
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
     shutil.copy(heads / "images" / "head00.png", root / "images")
-    Image.fromarray(HEAD * 255).save(root / "masks" / "head00.png")
+    Image.fromarray(HEAD * np.uint8(255)).save(root / "masks" / "head00.png")
     store = opened(root)
     assert store.get_labeled_images() == []
     store.close()
