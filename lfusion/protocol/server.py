@@ -44,8 +44,8 @@ class ErrorBody(Message):
 
     Attributes:
         code: For programs: `not_found`, `bad_request`, `bad_image`, `bad_label`,
-            `conflict`, `unauthenticated`, `forbidden`, `too_large`, `too_many`, `failed` (the
-            model or its checkpoint), `internal`.
+            `conflict`, `unauthenticated`, `forbidden`, `too_large`, `too_many`, `too_slow`,
+            `not_ready`, `failed` (the model, its checkpoint or the disk), `internal`.
         message: For people: what was expected, what came, what to do.
     """
 

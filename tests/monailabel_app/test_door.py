@@ -479,6 +479,8 @@ class TestSessions:
             assert other.get(f"/session/{others}").status_code == 200
             assert http.get(f"/session/{others}").status_code == 404
             assert http.delete(f"/session/{others}").status_code == 404
+            foreign = http.post("/infer/lfusion", params={"session_id": others, "output": "json"})
+            assert foreign.status_code == 404
             info = http.get(f"/session/{ids[-1]}")
             assert str(door.studies) not in info.text
             image = http.get(f"/session/{ids[-1]}", params={"image": True})

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, UploadFile
 from fastapi.responses import JSONResponse, Response
+from monailabel.endpoints.user.auth import User
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from pydicom import dcmread
@@ -20,14 +21,14 @@ from urllib3 import encode_multipart_formdata
 from urllib3.fields import RequestField
 
 from lfusion.image import read_mask
-from lfusion.image.formats import DICOM_SUFFIXES, suffix_of
-from lfusion.image.read import read_frame_count
+from lfusion.image.decode import open_image
+from lfusion.image.formats import Format
 from monailabel_app.lib.capacity import predictions
 from monailabel_app.lib.dicomweb.segmentation import write_segmentation
 from monailabel_app.lib.errors import RequestError, UnknownNameError
 from monailabel_app.lib.infer.request import frame_asked
-from monailabel_app.lib.names import check_image_id
 from monailabel_app.lib.routes.common import AnyUser, Params, json_object, received
+from monailabel_app.lib.routes.session import known_session
 
 router = APIRouter(tags=["Infer"])
 
@@ -46,11 +47,12 @@ async def infer(
     output: Literal["image", "json", "all", "dicom_seg"] | None = None,
 ) -> Response:
     """Predict an image of the datastore, of a session, or one sent along."""
-    work = partial(_infer, model, image, session_id, params, file, output)
+    work = partial(_infer, user, model, image, session_id, params, file, output)
     return await asyncio.get_running_loop().run_in_executor(predictions, work)
 
 
 def _infer(
+    user: User,
     model: str,
     image: str,
     session_id: str,
@@ -61,7 +63,7 @@ def _infer(
     given = {key: value for key, value in json_object(params).items() if key not in _OURS}
     if output == "dicom_seg":
         return _dicom_seg(model, image, given)
-    with _source(image, session_id, file) as source:
+    with _source(user, image, session_id, file) as source:
         result = app_instance().infer({**given, "model": model, "image": source})
     return _infer_response(Path(result["file"]), result["params"], output)
 
@@ -70,9 +72,14 @@ def _dicom_seg(model: str, image: str, given: dict[str, Any]) -> Response:
     """The mask of one DICOM frame as a DICOM SEG; of a cine the middle one unless one is named."""
     store = app_instance().datastore()
     path = Path(store.get_image_uri(image))
-    if suffix_of(path) not in DICOM_SUFFIXES:
-        raise RequestError(f"expected the id of a DICOM image for a DICOM SEG; got {image[:80]!r}")
-    frames = read_frame_count(path)
+    if not path.is_file():
+        raise UnknownNameError(f"there is no image {image[:80]!r} in the datastore")
+    with open_image(path) as opened:
+        frames = opened.layout.frames
+        if opened.format != Format.DICOM:
+            raise RequestError(
+                f"expected the id of a DICOM image for a DICOM SEG; got {image[:80]!r}"
+            )
     frame = frames // 2 if given.get("frame") is None else frame_asked(given)
     asked = {**given, "frame": frame, "result_extension": ".png"}
     result = app_instance().infer({**asked, "model": model, "image": image})
@@ -90,16 +97,15 @@ def _dicom_seg(model: str, image: str, given: dict[str, Any]) -> Response:
 
 
 @contextmanager
-def _source(image: str, session_id: str, file: UploadFile | None) -> Iterator[str | Path]:
+def _source(
+    user: User, image: str, session_id: str, file: UploadFile | None
+) -> Iterator[str | Path]:
     """What to predict: an id, or the path of a file that this server received itself."""
     if file is not None:
         with received(file) as sent:
             yield sent
     elif session_id:
-        session = app_instance().sessions().get_session(check_image_id(session_id))
-        if session is None:
-            raise UnknownNameError(f"there is no session {session_id[:80]!r}")
-        yield Path(session.image)
+        yield Path(known_session(session_id, user, update_ts=True).image)
     else:
         yield image
 

@@ -42,7 +42,7 @@ def get_session(
     user: AnyUser, session_id: str, update_ts: bool = False, image: bool = False
 ) -> Any:
     """What is known of a session, or its image."""
-    info = _known(session_id, user, update_ts)
+    info = known_session(session_id, user, update_ts)
     if image:
         return FileResponse(info.image, media_type=get_mime_type(info.image))
     return public(info)
@@ -51,7 +51,7 @@ def get_session(
 @router.delete("/{session_id}")
 def remove_session(user: AnyUser, session_id: str) -> Any:
     """Forget a session and its image."""
-    info = _known(session_id, user)
+    info = known_session(session_id, user)
     _sessions().remove_session(session_id)
     return public(info)
 
@@ -61,8 +61,18 @@ def _sessions() -> LimitedSessions:
     return sessions
 
 
-def _known(session_id: str, user: User, update_ts: bool = False) -> SessionInfo:
-    """The session of an id that is no path, of the user who asks."""
+def known_session(session_id: str, user: User, update_ts: bool = False) -> SessionInfo:
+    """A session of the user who asks.
+
+    Args:
+        session_id: As the client sent it.
+        user: Who asks.
+        update_ts: Whether the time until it expires begins again.
+
+    Raises:
+        InvalidNameError: The id cannot be a name.
+        UnknownNameError: This user has no such session.
+    """
     info = _sessions().get_session(check_image_id(session_id), update_ts=update_ts)
     if info is None or owner_of(info) != user.username:
         raise UnknownNameError(f"there is no session {session_id[:80]!r}")
