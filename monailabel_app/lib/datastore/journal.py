@@ -274,6 +274,8 @@ class Journal:
             )
             start = 0
         if self._path.stat().st_size == start:
+            if other:
+                self._note(db, start)
             return Unapplied([], damaged=False, other=other, whole=whole)
         with self._path.open("r+b") as file:
             file.seek(start)
