@@ -17,7 +17,7 @@ _DATASTORE = "monailabel_app.lib.datastore"
 
 def backup(
     studies: Annotated[Path, typer.Argument(metavar="DIR", help="Studies folder of a server.")],
-    to: Annotated[Path, typer.Option(help="Archive to write.")],
+    to: Annotated[Path, typer.Option(help="ZIP archive to write.")],
     images: Annotated[bool, typer.Option("--images", help="Include the images.")] = False,
     app_state: Annotated[
         Path | None, typer.Option(help="Folder given to `lfusion serve --app-state`.")
@@ -26,7 +26,7 @@ def backup(
     """Write labels, versions, journal and models into one archive; the server may run."""
     made = _module("backup").back_up(studies, to, images=images, state=app_state)
     size = sum(file.size for file in made.files.values())
-    typer.echo(f"{len(made.files)} files, {size} bytes, verified: {to}")
+    typer.echo(f"{len(made.files)} files, {size} bytes, verified ZIP archive: {to}")
 
 
 def restore(
@@ -73,7 +73,9 @@ def _line(entry: Any) -> str:
         else datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     )
     who = entry.author or entry.client_id or "-"
-    rest = "  ".join(f"{name}={value}" for name, value in fields.items())
+    rest = "  ".join(
+        f"{name}={'none' if value is None else value}" for name, value in fields.items()
+    )
     return f"{moment}  {who}  {entry.kind}  {rest}"
 
 
