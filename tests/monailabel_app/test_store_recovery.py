@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lfusion.image import write_mask
@@ -320,6 +320,8 @@ class Folder:
         store.close()
 
 
+@example([("die after the journal", 0), ("damage the journal", 80), ("by hand", 1)])
+@example([("save", 0), ("lose the end of the journal", 900), ("save", 1)])
 @given(ACTIONS)
 @settings(
     max_examples=20,

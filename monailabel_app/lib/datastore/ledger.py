@@ -349,6 +349,7 @@ class Ledger:
             touched |= dict.fromkeys(self._adopt_versions(db))
         if found.whole:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, 1)", (_INFO_IN_JOURNAL,))
+        if found.whole or found.other:
             touched |= dict.fromkeys(self._labelled(db))
         for image_id, tag in touched:
             self._publish(db, image_id, tag)
@@ -369,6 +370,7 @@ class Ledger:
             if isinstance(entry, ImageEntry):
                 self._apply(db, entry)
             elif isinstance(entry, LabelEntry):
+                self._name_version(entry)  # where a save died before the journal was exchanged
                 number = number_of(db, entry.image)
                 if number is None or _version_row(db, number, entry.tag, entry.version) is None:
                     known = number is not None and current_label(db, entry.image, entry.tag)
