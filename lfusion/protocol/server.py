@@ -44,7 +44,7 @@ class ErrorBody(Message):
 
     Attributes:
         code: For programs: `not_found`, `bad_request`, `bad_image`, `bad_label`,
-            `conflict`, `unauthenticated`, `forbidden`, `too_large`, `too_many`, `too_slow`,
+            `conflict`, `unauthenticated`, `forbidden`, `too_large`, `too_many`, `too_slow`, `busy`,
             `not_ready`, `failed` (the model, its checkpoint or the disk), `internal`.
         message: For people: what was expected, what came, what to do.
     """

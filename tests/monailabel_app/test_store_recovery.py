@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lfusion.image import write_mask
+from lfusion.image import write_map, write_mask
 from monailabel_app.lib.datastore import StudiesDatastore
 from monailabel_app.lib.datastore.folder import digest_of
 from monailabel_app.lib.datastore.journal import LabelEntry, line_of, read_entries
@@ -418,6 +418,19 @@ class TestExchangedImage:
         store.close()
         without_index(studies)
         assert opened(studies).saver.versions("head00") == versions
+
+    def test_its_maps_go(self, studies: Path, heads: Path, tmp_path: Path) -> None:
+        values = tmp_path / "map.nrrd"
+        write_map(values, np.zeros((96, 128), np.float32))
+        store = opened(studies)
+        store.save_label("head00", str(values), "epistemic", {})
+        (studies / "head00.png").touch()
+        store.refresh()
+        assert Path(store.get_label_uri("head00", "epistemic")).is_file()
+        self.exchange(studies, heads / "images" / "head01.png")
+        store.refresh()
+        assert store.get_label_uri("head00", "epistemic") == ""
+        assert not list((studies / "labels" / "epistemic").iterdir())
 
     def test_the_same_after_the_index_was_lost(
         self, studies: Path, heads: Path, masks: list[Path]

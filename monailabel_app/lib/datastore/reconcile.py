@@ -269,6 +269,17 @@ class Reconciler:
         if not as_before:
             db.execute("UPDATE images SET sha256 = NULL WHERE path = ?", (path,))
             note_changed(db)  # also of an image without a score, which may just be getting one
+            self._remove_maps(db, row["number"])
+
+    def _remove_maps(self, db: sqlite3.Connection, number: int) -> None:
+        """Remove the maps of an image whose content is another one; inference makes new ones."""
+        for tag in MAP_TAGS:
+            maps = db.execute(
+                "SELECT file FROM labels WHERE image = ? AND tag = ?", (number, tag)
+            ).fetchall()
+            for (file,) in maps:
+                self._folder.label(tag, file).unlink(missing_ok=True)
+            db.execute("DELETE FROM labels WHERE image = ? AND tag = ?", (number, tag))
 
     def _differs(self, db: sqlite3.Connection, tag: str, name: str) -> bool:
         """Whether a label file is not as the index knows it."""
