@@ -424,7 +424,6 @@ class TestExchangedImage:
         write_map(values, np.zeros((96, 128), np.float32))
         store = opened(studies)
         store.save_label("head00", str(values), "epistemic", {})
-        (studies / "head00.png").touch()
         store.refresh()
         assert Path(store.get_label_uri("head00", "epistemic")).is_file()
         self.exchange(studies, heads / "images" / "head01.png")
