@@ -145,7 +145,10 @@ def plain_jpeg(data: bytes, *, ybr: bool | None, tail: bytes = b"") -> bytes:
 
 
 def plain_jpeg_ls(data: bytes) -> bytes:
-    """Return a JPEG-LS stream without application data, a colour transform excepted."""
+    """Return a JPEG-LS stream without application data, a colour transform excepted.
+
+    It always ends with an end marker: without one, the decoder tries a short stream for seconds.
+    """
     parts = [b"\xff\xd8"]
     for marker, start, stop in _segments(data):
         if marker == _SOS:
@@ -154,7 +157,7 @@ def plain_jpeg_ls(data: bytes) -> bytes:
         transform = marker == _APP0 + 8 and data[start + 4 : start + 8] == b"mrfx"
         if transform or not (_APP0 <= marker <= _APP0 + 15 or marker == _COM):
             parts.append(data[start:stop])
-    return b"".join(parts)
+    return b"".join([*parts, b"\xff\xd9"])
 
 
 def complete_jpeg_2000(data: bytes) -> bytes:

@@ -96,7 +96,7 @@ def format_of(file: BinaryIO, name: str) -> Format | None:
     file.seek(0)
     named = FORMATS.get(suffix_of(Path(name)))
     found = [form for signature, form in _SIGNATURES if head.startswith(signature)]
-    if _is_nifti(head):
+    if _is_nifti(head, named is Format.NIFTI):
         found.append(Format.NIFTI)
     if is_dicom(file):
         # Some writers put a TIFF header into the preamble of a DICOM file.
@@ -167,14 +167,22 @@ def _unknown(path: Path) -> str:
     )
 
 
-def _is_nifti(head: bytes) -> bool:
-    """Whether a header of NIfTI-1 or NIfTI-2 begins here, packed with gzip or not."""
+def _is_nifti(head: bytes, named: bool) -> bool:
+    """Whether a header of NIfTI-1 or NIfTI-2 begins here, packed with gzip or not.
+
+    Args:
+        head: First bytes of the file.
+        named: Whether the file has the suffix of NIfTI; its parser then checks the magic.
+    """
     if head.startswith(_GZIP):
         try:
             head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
         except zlib.error:
             return False
-    for length, place, magics in _NIFTI_MAGIC:
-        if head[place : place + 4] in magics and len(head) > 4:
-            return length in struct.unpack_from("<i", head) + struct.unpack_from(">i", head)
-    return False
+    if len(head) < 4:
+        return False
+    lengths = struct.unpack_from("<i", head) + struct.unpack_from(">i", head)
+    return any(
+        length in lengths and (named or head[place : place + 4] in magics)
+        for length, place, magics in _NIFTI_MAGIC
+    )

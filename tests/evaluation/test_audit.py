@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lfusion.cli import app
-from lfusion.errors import DatasetError
+from lfusion.errors import DatasetError, ImageError
 from lfusion.evaluation import AuditReport, audit
 from lfusion.image import Dataset, read_mask, write_mask
 from lfusion.image.mistakes import shifted
@@ -122,5 +122,5 @@ def test_an_unreadable_mask_is_named(spoilt: Path, predictor: Predictor, tmp_pat
     root = tmp_path / "two"
     shutil.copytree(spoilt, root)
     Image.new("L", (3, 3)).save(root / "masks" / "head11.png")
-    with pytest.raises(DatasetError, match="head11"):
+    with pytest.raises(ImageError, match=r"head11.*96 x 128 pixels .* got 3 x 3"):
         audit(predictor, Dataset.read(root))

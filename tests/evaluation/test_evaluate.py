@@ -213,7 +213,7 @@ class TestEvaluate:
 
     def test_class_without_a_name_is_refused(self, predictor: Predictor, copied: Path) -> None:
         Image.fromarray(np.full((96, 128), 3, np.uint8)).save(copied / "masks" / "head12.png")
-        with pytest.raises(DatasetError, match=r"head12.*got also \[3\]"):
+        with pytest.raises(DatasetError, match=r"head12.*found the values 3; "):
             evaluate(predictor, Dataset.read(copied).split("test"))
 
     def test_hc_that_is_no_number_is_refused(self, predictor: Predictor, copied: Path) -> None:

@@ -107,7 +107,7 @@ def test_all_black_is_an_image_and_all_sector(tmp_path: Path) -> None:
     ("name", "content", "reason"),
     [
         ("empty.png", b"", "empty"),
-        ("text.png", b"this is no picture\n" * 9, "the content is no PNG, JPEG, BMP or TIFF"),
+        ("text.png", b"this is no picture\n" * 9, r"ends in \.png, but its content is no PNG file"),
         ("text.tif", b"II*\0 but no more", "of the TIFF file takes .* the file holds 0"),
         ("a.gif", b"GIF89a", r"\.png, \.jpg.*got \.gif"),
         ("noext", b"x", "no suffix"),
@@ -171,5 +171,5 @@ def test_mask_beyond_255_is_refused(tmp_path: Path) -> None:
 
 def test_lossy_mask_is_refused(tmp_path: Path, ramp: Grey8) -> None:
     Image.fromarray(ramp).save(tmp_path / "a.jpg")
-    with pytest.raises(ImageError, match=r"got \.jpg"):
+    with pytest.raises(ImageError, match="a lossy JPEG"):
         read_mask(tmp_path / "a.jpg")

@@ -83,7 +83,7 @@ def test_colour_becomes_luminance(tmp_path: Path, channels: int) -> None:
 def test_volume_is_refused_with_its_size(tmp_path: Path, name: str) -> None:
     path = _save(tmp_path / name, np.zeros((5, 4, 6), np.uint8))
     for read in (read_image, read_mask):
-        with pytest.raises(ImageError, match="6 x 4 x 5 voxels"):
+        with pytest.raises(ImageError, match="one slice, got 5"):
             read(path)
 
 
@@ -130,7 +130,7 @@ def test_whole_gzip_around_a_cut_nifti(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha", "a.nrrd"])
 def test_text_file(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("this is no image\n" * 40)
-    with pytest.raises(ImageError, match="damaged or another file"):
+    with pytest.raises(ImageError, match=r"but its content is no (NIfTI|MetaImage|NRRD) file"):
         read_image(tmp_path / name)
 
 

@@ -100,7 +100,7 @@ def test_one_bad_image_is_named_and_the_others_are_scored(
     store.refresh()
     status = PoolScoring(served, store)({}, store)
     assert (status["status"], status["done"], list(status["skipped"])) == ("done", 13, ["head04"])
-    assert "head04.png" in status["skipped"]["head04"]
+    assert "content is no PNG file" in status["skipped"]["head04"]
     again = PoolScoring(served, store)({}, store)
     assert again["skipped"] == status["skipped"]
 
