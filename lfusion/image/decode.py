@@ -140,7 +140,8 @@ def _open(path: Path) -> BinaryIO:
     """
     try:
         if not path.is_file():
-            found = "a folder" if path.exists() else "no such file"
+            kind = "a folder" if path.is_dir() else "a device or a pipe"
+            found = kind if path.exists() else "no such file"
             raise ImageError(f"expected a file, found {found}; check the path", path)
         file = path.open("rb")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,10 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     (tmp_path / "b.png").mkdir()
     with pytest.raises(ImageError, match="a folder"):
         read_image(tmp_path / "b.png")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "c.png")
+        with pytest.raises(ImageError, match="a pipe"):
+            read_image(tmp_path / "c.png")
 
 
 def test_several_pages_are_refused(tmp_path: Path, ramp: Grey8) -> None:
