@@ -120,7 +120,7 @@ def is_image_file(path: Path) -> bool:
     suffix = suffix_of(path)
     if suffix:
         return suffix in IMAGE_SUFFIXES
-    if path.name == _DICOM_DIRECTORY:
+    if path.name == _DICOM_DIRECTORY or not path.is_file():  # opening a pipe would wait
         return False
     try:
         with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +122,12 @@ def test_plain_folder_of_images_follows_the_same_rule(tmp_path: Path) -> None:
     found = read_foreign([tmp_path / "other"], "test")["other"]
     assert [case.id for case in found] == ["a"]
     assert found.notice == "1 left out: other/a_Annotation.png (an annotation by its name)"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_among_the_images_is_not_opened(make_root: MakeRoot) -> None:
+    root = make_root(("a.png",))
+    os.mkfifo(root / "images" / "pipe")
+    found, passed = image_files(root / "images")
+    assert list(found) == ["a"]
+    assert [item.path for item in passed] == ["images/pipe"]
