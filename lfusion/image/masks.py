@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lfusion.errors import ImageError
 from lfusion.image.decode import open_image
 from lfusion.image.grey import to_labels
-from lfusion.image.nrrd import Nrrd, Segment, segmentation_labels
-from lfusion.image.placement import place_mask
+from lfusion.image.limits import PixelLayout
+from lfusion.image.nrrd import Nrrd, Segment
+from lfusion.image.placement import stored_on
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,12 @@ def read_placed_mask(mask: Path, image: Path, labels: Mapping[str, int]) -> Plac
         ImageError: A file cannot be read, the mask has another size, or lies elsewhere in space.
             The path is that of the mask, unless the image cannot be read.
     """
-    with open_image(image) as shown:
-        geometry, layout = shown.geometry, shown.layout
-    size = (layout.frames, layout.height, layout.width)
-    with open_image(mask) as stored:
-        cropped = isinstance(stored, Nrrd) and stored.is_segmentation
-        if isinstance(stored, Nrrd) and stored.segments and labels:
-            named, values = True, segmentation_labels(stored, labels)
-        else:
-            named, values = False, stored.stored()
-        if not cropped and not (geometry.physical and stored.geometry.physical):
-            _check_size(values.shape, size)
-        placed = place_mask(values, stored.geometry, geometry, size, cropped=cropped)
+    with open_image(image) as shown, open_image(mask) as stored:
+        segmentation = isinstance(stored, Nrrd) and stored.is_segmentation
+        named = isinstance(stored, Nrrd) and bool(stored.segments and labels)
+        if not segmentation and not (shown.geometry.physical and stored.geometry.physical):
+            _check_size(_size(stored.layout), _size(shown.layout))
+        placed = stored_on(stored, shown, labels if named else None)
         frames = np.stack([to_labels(plane) for plane in placed])
     return PlacedMask(frames, named)
 
@@ -77,6 +72,10 @@ def read_mask_values(mask: Path) -> tuple[NDArray[np.uint8], tuple[Segment, ...]
     with open_image(mask) as stored:
         frames = np.stack([to_labels(plane) for plane in stored.stored()])
         return frames, stored.segments if isinstance(stored, Nrrd) else ()
+
+
+def _size(layout: PixelLayout) -> tuple[int, int, int]:
+    return (layout.frames, layout.height, layout.width)
 
 
 def _check_size(mask: tuple[int, ...], image: tuple[int, int, int]) -> None:
