@@ -299,9 +299,7 @@ def test_header_without_end() -> None:
         parse_metaimage(MemoryFile(b"Comment = " + b"x" * 2**21))
 
 
-def test_mhd_pair_case() -> None:
-    path = Path(__file__).resolve().parents[3] / "shared" / "cases" / "mhd_pair" / "st" / "pair.mhd"
-    if not path.is_file():
-        pytest.skip("../shared/cases is not on this machine")
+def test_mhd_pair_case(shared_cases: Path) -> None:
+    path = shared_cases / "mhd_pair" / "st" / "pair.mhd"
     with pytest.raises(ImageError, match=r"pixels lie in another file.*save it as \.mha"):
         read_image(path)

@@ -227,10 +227,8 @@ def _dice(first: NDArray[Any], second: NDArray[Any]) -> float:
     return float(2 * overlap / ((first > 0).sum() + (second > 0).sum()))
 
 
-def test_mask_orientation_case() -> None:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "cases" / "mask_orientation" / "ds"
-    if not folder.is_dir():
-        pytest.skip("../shared/cases is not on this machine")
+def test_mask_orientation_case(shared_cases: Path) -> None:
+    folder = shared_cases / "mask_orientation" / "ds"
     with ExitStack() as stack:
 
         def opened(kind: str, name: str) -> Any:

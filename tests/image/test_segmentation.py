@@ -175,10 +175,8 @@ def test_a_cropped_extent_is_laid_by_its_offset_on_a_picture() -> None:
         stored_on(parsed, _Image((1, 4, 4), Geometry.grid()), _NAMES)
 
 
-def test_segmentation_case(tmp_path: Path) -> None:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "cases" / "seg_nrrd" / "studies"
-    if not folder.is_dir():
-        pytest.skip("../shared/cases is not on this machine")
+def test_segmentation_case(shared_cases: Path) -> None:
+    folder = shared_cases / "seg_nrrd" / "studies"
     with pytest.raises(ImageError, match="segmentation of 3D Slicer, not an image"):
         read_image(folder / "scan.seg.nrrd")
     label = folder / "labels" / "final" / "scan2.seg.nrrd"
