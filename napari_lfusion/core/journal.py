@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lfusion.errors import ImageError
 from lfusion.image import read_mask
-from lfusion.image.write import atomic_path
+from lfusion.image.write import atomic_path, sync_folder
 from lfusion.types import LabelMap
 from napari_lfusion.core.effort import Effort
 from napari_lfusion.core.errors import WorkspaceError
@@ -151,17 +151,6 @@ class Journal:
     def _case_folder(self, image_id: str) -> Path:
         # An id may hold what a file name cannot; the entry says which image it is.
         return self._folder / hashlib.sha256(image_id.encode()).hexdigest()[:24]
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can (Windows cannot)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _turn(folder: Path) -> _Turn:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from lfusion.image.write import atomic_path
+from lfusion.image.write import atomic_path, sync_folder
 from napari_lfusion.core.backend import Backend
 from napari_lfusion.core.case import Correction, Saved
 from napari_lfusion.core.errors import (
@@ -20,7 +20,6 @@ from napari_lfusion.core.errors import (
     UnauthenticatedError,
     WorkspaceError,
 )
-from napari_lfusion.core.journal import sync_folder
 
 MAX_DELAY_S = 60.0
 """Longest pause between two attempts."""

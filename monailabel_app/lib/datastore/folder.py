@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lfusion.image.formats import suffix_of
+from lfusion.image.write import sync_folder
 from monailabel_app.lib.datastore.scan import LABELS_FOLDER, FoundFile, found_file
 from monailabel_app.lib.errors import InvalidNameError
 from monailabel_app.lib.names import check_image_id, check_tag, is_tag
@@ -157,7 +158,7 @@ class StudiesFolder:
                     copy.write(chunk)
                 copy.flush()
                 os.fsync(copy.fileno())
-            _sync_folder(self._incoming)
+            sync_folder(self._incoming)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -268,17 +269,6 @@ def _damaged_at(index: Path) -> int:
     """When a damaged index was put aside, in nanoseconds, by its name."""
     text = index.name.rpartition("-")[2]
     return int(text) if text.isdigit() else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest_of(file: Path) -> str:
