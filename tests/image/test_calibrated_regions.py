@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +11,16 @@ from numpy.typing import NDArray
 
 from lfusion.biometry import measure_head
 from lfusion.image import Geometry, UltrasoundImage, as_ultrasound_image, read_image
-from lfusion.image.dicom import DicomImage, parse_dicom
+from lfusion.image.dicom import DicomImage
 
 if TYPE_CHECKING:
     from tests.support.dicom_files import dicom
+    from tests.support.dicom_files import parsed as read_dicom
 else:
     from dicom_files import dicom
+    from dicom_files import parsed as read_dicom
 
 SIZE = (40, 80)
-
-
-class File(io.BytesIO):
-    """Bytes as an open file; with a name and a mode it is a `BinaryIO` at run time too."""
-
-    name = "frame"
-    mode = "rb"
 
 
 def region(box: tuple[int, int, int, int], delta_cm: float, **more: Any) -> dict[str, Any]:
@@ -55,7 +49,7 @@ def parsed(*regions: dict[str, Any], **more: Any) -> DicomImage:
         SequenceOfUltrasoundRegions=list(regions),
         **more,
     )
-    return parse_dicom(File(content))
+    return read_dicom(content)
 
 
 def image(*regions: dict[str, Any], **more: Any) -> UltrasoundImage:

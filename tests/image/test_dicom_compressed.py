@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pytest
-import SimpleITK
 from numpy.typing import NDArray
 from PIL import Image
 
-from lfusion.errors import ImageError, TooLargeError
-from lfusion.image.dicom import DicomImage, parse_dicom
+from lfusion.errors import TooLargeError
 
 if TYPE_CHECKING:
     from tests.support.dicom_files import (
@@ -32,7 +30,10 @@ if TYPE_CHECKING:
         RLE,
         described,
         dicom,
+        gdcm,
         noise,
+        parsed,
+        reason,
     )
 else:
     from dicom_files import (
@@ -47,39 +48,16 @@ else:
         RLE,
         described,
         dicom,
+        gdcm,
         noise,
+        parsed,
+        reason,
     )
 
-_sitk: Any = SimpleITK
 _codecs: Any = imagecodecs
 GREY = noise(32, 40)
 WIDE = noise(32, 40, top=4096)
 COLOUR = noise(32, 40, 3)
-
-
-class File(io.BytesIO):
-    """Bytes as an open file; with a name and a mode it is a `BinaryIO` at run time too."""
-
-    name = "frame"
-    mode = "rb"
-
-
-def parsed(content: bytes) -> DicomImage:
-    return parse_dicom(File(content))
-
-
-def reason(content: bytes) -> str:
-    """Why a file is refused, when it is parsed or read."""
-    with pytest.raises(ImageError) as caught:
-        parsed(content).shown()
-    return caught.value.reason
-
-
-def gdcm(content: bytes, folder: Path) -> NDArray[Any]:
-    """The frames as GDCM decodes them."""
-    path = folder / "oracle.dcm"
-    path.write_bytes(content)
-    return np.asarray(_sitk.GetArrayFromImage(_sitk.ReadImage(str(path), imageIO="GDCMImageIO")))
 
 
 def jpeg(values: NDArray[Any], **options: Any) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import SimpleITK
-from numpy.typing import NDArray
 
 from lfusion.errors import ImageError, TooLargeError
 from lfusion.image import dicom_header
-from lfusion.image.dicom import DicomImage, is_dicom, parse_dicom
+from lfusion.image.dicom import is_dicom, parse_dicom
 
 if TYPE_CHECKING:
     from tests.support.dicom_files import (
@@ -22,10 +20,14 @@ if TYPE_CHECKING:
         DEFLATED,
         EXPLICIT,
         IMPLICIT,
+        DicomFile,
         described,
         dicom,
         element,
+        gdcm,
         noise,
+        parsed,
+        reason,
     )
 else:
     from dicom_files import (
@@ -33,40 +35,19 @@ else:
         DEFLATED,
         EXPLICIT,
         IMPLICIT,
+        DicomFile,
         described,
         dicom,
         element,
+        gdcm,
         noise,
+        parsed,
+        reason,
     )
 
 _sitk: Any = SimpleITK
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 COLOUR = noise(4, 6, 3)
-
-
-class File(io.BytesIO):
-    """Bytes as an open file; with a name and a mode it is a `BinaryIO` at run time too."""
-
-    name = "frame"
-    mode = "rb"
-
-
-def parsed(content: bytes) -> DicomImage:
-    return parse_dicom(File(content))
-
-
-def reason(content: bytes) -> str:
-    """Why a file is refused, when it is parsed or read."""
-    with pytest.raises(ImageError) as caught:
-        parsed(content).shown()
-    return caught.value.reason
-
-
-def gdcm(content: bytes, folder: Path) -> NDArray[Any]:
-    """The frames as GDCM decodes them: [frames, height, width] or with 3 channels."""
-    path = folder / "oracle.dcm"
-    path.write_bytes(content)
-    return np.asarray(_sitk.GetArrayFromImage(_sitk.ReadImage(str(path), imageIO="GDCMImageIO")))
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED])
@@ -348,7 +329,7 @@ def test_one_frame_is_read_and_no_other(tmp_path: Path) -> None:
     with path.open("rb", buffering=0) as raw:
         read = 0
 
-        class Counted(File):
+        class Counted(DicomFile):
             def read(self, count: int | None = -1) -> bytes:
                 nonlocal read
                 content = raw.read(-1 if count is None else count)
@@ -376,7 +357,7 @@ def test_limits_count_before_anything_is_allocated() -> None:
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_recognised_by_content(preamble: bool, meta: bool, syntax: str) -> None:
     content = dicom(GREY.tobytes(), syntax=syntax, preamble=preamble, meta=meta)
-    assert is_dicom(File(content))
+    assert is_dicom(DicomFile(content))
     np.testing.assert_array_equal(parsed(content).shown()[0], GREY)
 
 
@@ -397,7 +378,7 @@ def test_recognised_by_content(preamble: bool, meta: bool, syntax: str) -> None:
     ],
 )
 def test_other_formats_are_no_dicom(content: bytes) -> None:
-    assert not is_dicom(File(content))
+    assert not is_dicom(DicomFile(content))
     assert "no DICOM file" in reason(content)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import SimpleITK
 from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from lfusion.errors import ImageError
+from lfusion.image.dicom import DicomImage, parse_dicom
+
+_sitk: Any = SimpleITK
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -148,3 +157,29 @@ def _content(vr: str, value: Any, *, explicit: bool, order: str) -> bytes:
         return struct.pack(f"{order}{len(many)}{_BINARY[vr]}", *many)
     text = "\\".join(map(str, many)).encode()
     return text + b" " * (len(text) % 2) if vr != "UI" else text
+
+
+class DicomFile(io.BytesIO):
+    """Bytes as an open file; with a name and a mode it is a `BinaryIO` at run time too."""
+
+    name = "frame"
+    mode = "rb"
+
+
+def parsed(content: bytes) -> DicomImage:
+    """Parse a file that exists in memory only."""
+    return parse_dicom(DicomFile(content))
+
+
+def reason(content: bytes) -> str:
+    """Why a file is refused, when it is parsed or read."""
+    with pytest.raises(ImageError) as caught:
+        parsed(content).shown()
+    return caught.value.reason
+
+
+def gdcm(content: bytes, folder: Path) -> NDArray[Any]:
+    """The frames as GDCM decodes them: [frames, height, width] or with 3 channels."""
+    path = folder / "oracle.dcm"
+    path.write_bytes(content)
+    return np.asarray(_sitk.GetArrayFromImage(_sitk.ReadImage(str(path), imageIO="GDCMImageIO")))
