@@ -104,7 +104,7 @@ def head_of(
     Args:
         outline: in pixels, or why there is none.
         pixel_size_mm: (row, column) size of a pixel.
-        note: Reason why there is none, where one is known.
+        note: Reason why the pixel size is unknown, where a file gives one.
     """
     if isinstance(outline, str):
         return HeadBiometry(refusal=outline)

@@ -161,7 +161,7 @@ def plain_jpeg_ls(data: bytes) -> bytes:
 
 
 def complete_jpeg_2000(data: bytes) -> bytes:
-    """Return a bare JPEG 2000 codestream of which all tiles are there.
+    """Return a bare JPEG 2000 codestream whose tiles are all there.
 
     Args:
         data: The stream, in a JP2 file or bare.

@@ -237,7 +237,7 @@ def _scale(header: _Header) -> tuple[float, float]:
 
 
 def _place(header: _Header) -> tuple[Geometry, str | None]:
-    """Give the place in space as ITK does, and the reason why its spacing is in doubt."""
+    """Give the place in space as ITK does, and the reason why its spacing is uncertain."""
     rank = 2 if header.one("dim") == 2 else 3
     pixdim = header.values["pixdim"][1:4]
     usable = [math.isfinite(size) and size != 0 for size in pixdim]

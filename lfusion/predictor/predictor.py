@@ -239,7 +239,7 @@ class Predictor:
         Args:
             seen: forward pass of the image.
             probabilities: that followed from it, in native pixels.
-            calibration: pixel size, or why there is none.
+            calibration: pixel size, or the reason why it is unknown.
         """
         measured = measure(
             probabilities,

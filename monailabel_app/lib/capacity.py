@@ -44,7 +44,7 @@ decodings = ThreadPoolExecutor(AT_ONCE, "decoding")
 """Threads that decode images for lists: each may take a gigabyte for the largest image."""
 
 decoding_slots = threading.BoundedSemaphore(2 * AT_ONCE)
-"""For uploads, each of which may take a gigabyte when it is decoded. Predictions of uploads take at
+"""For uploads; each may take a gigabyte when it is decoded. Predictions of uploads take at
 most half of them, so that a label never waits for a prediction."""
 
 

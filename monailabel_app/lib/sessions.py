@@ -66,7 +66,7 @@ class LimitedSessions(Sessions):  # type: ignore[misc]  # MONAI Label has no typ
     def get_session(
         self, session_id: str, update_ts: bool = True, fetch_cache: bool = True
     ) -> SessionInfo | None:
-        """What is known of a session; None when there is none, or it is torn."""
+        """What is known of a session; None when it is unknown or torn."""
         try:
             return super().get_session(session_id, update_ts, fetch_cache)
         except json.JSONDecodeError:

@@ -490,7 +490,7 @@ class Ledger:
             file.unlink()
 
     def _tags(self, db: sqlite3.Connection, image_id: str) -> list[str]:
-        """Tags of which an image has versions."""
+        """Tags that have versions of an image."""
         rows = db.execute(
             "SELECT DISTINCT tag FROM versions JOIN images ON image = number WHERE id = ?",
             (image_id,),

@@ -163,7 +163,7 @@ def head_biometry(
     Args:
         predictor: Of the model.
         probabilities: [classes, height, width].
-        calibration: Pixel size, or why there is none.
+        calibration: Pixel size, or the reason why it is unknown.
     """
     if HEAD_LABEL not in predictor.labels:
         return None
